@@ -54,14 +54,14 @@
 //!
 //! # Size
 //! The body, the covered text, and at most 120 bytes for the key id, the times, the places of the
-//! covered parts and the MAC. Whatever is neither in the text nor in the body adds to it: a key id
+//! covered parts and the MAC. Values that are neither in the text nor in the body add to it: a key id
 //! or a scheme of a long name, a value that the text holds in another form, such as a decoded
 //! parameter, and the place of a request whose nonce is left to the worker. A signature that covers
 //! more than about ten parts adds three to four bytes for each further part.
 //!
 //! # Format
-//! The format has a version. What was sealed by an earlier version of the crate can be opened; what
-//! a later one seals is refused as [`EnvelopeNewer`](crate::RejectionKind::EnvelopeNewer). So
+//! The format has a version. Envelopes of an earlier version of the crate can be opened; an envelope that
+//! a later version seals is refused as [`EnvelopeNewer`](crate::RejectionKind::EnvelopeNewer). So
 //! update workers first.
 //!
 //! # Security

@@ -109,7 +109,7 @@ fn asked(range: &[u8], len: u64) -> Asked {
     let Some((first, last)) = spec.and_then(|spec| spec.trim().split_once('-')) else {
         return Asked::Whole;
     };
-    // Digits alone: `parse` would take a plus sign. One that is too large is beyond any file.
+    // Digits alone: `parse` would take a plus sign. A number that is too large is beyond any file.
     let number = |text: &str| {
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         is_number.then(|| text.parse().unwrap_or(u64::MAX))

@@ -29,7 +29,7 @@ pub(crate) struct Settings {
     pub(super) taking_back: TakingBack,
     /// The turns of new requests with one key.
     pub(super) claiming: Turns,
-    /// Of the duplicates with one key that were used before: anybody can send those that were
+    /// The turns of duplicates with one key that were used before: anybody can send duplicates that were
     /// overheard, and a retry of the sender does not wait behind them.
     pub(super) looking_up: Turns,
 }

@@ -143,7 +143,7 @@ impl Covered {
             .or_else(|| self.params().get(name)?.as_deref())
     }
 
-    /// The parameters of the query, if all of it is covered. One that occurs more than once, or is
+    /// The parameters of the query, if all of it is covered. A parameter that occurs more than once, or is
     /// no UTF-8, has no value.
     fn params(&self) -> &HashMap<Box<str>, Option<Box<str>>> {
         self.params.get_or_init(|| {

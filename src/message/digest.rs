@@ -46,7 +46,7 @@ impl AsRef<[u8]> for HashOutput {
     }
 }
 
-/// Feeds a part behind its length, so that no two lists of parts are one sequence of bytes. What is
+/// Feeds a part behind its length, so that no two lists of parts are one sequence of bytes. The sequence that is
 /// fed is in databases, as digests: it stays as it is.
 pub(crate) fn behind_length(mut feed: impl FnMut(&[u8]), part: &[u8]) {
     feed(&length(part));

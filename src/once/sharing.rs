@@ -210,7 +210,7 @@ mod tests {
         }
     }
 
-    /// Whoever asks a user has the last handle of it then.
+    /// A caller that asks a user has the last handle of it then.
     fn enter_what_ends() {
         let keys = Arc::new(Ending::default());
         let entered = User::enter(vec![user(&keys)]).unwrap();

@@ -107,7 +107,7 @@ impl<'h> ProvenSignature<'h> {
         self.0.message
     }
 
-    /// The MAC that names this signature in a head. Of several that were claimed for one message
+    /// The MAC that names this signature in a head. If several were claimed for one message
     /// with a body in it, this is the first.
     pub(crate) fn mac(&self) -> &HashOutput {
         &self.0.mac

@@ -115,7 +115,7 @@ impl Signature<'_> {
         Nonce::new(NonceKind::Digest, with_id.finish())
     }
 
-    /// The reason for the log. What was expected to be signed, which a developer needs to find the
+    /// The reason for the log. The expected message, which a developer needs to find the
     /// difference, is told at debug level alone: covered headers may be confidential.
     pub(super) fn mismatch(&self, compared: Compared) -> Fault {
         let id = self.keys.id();

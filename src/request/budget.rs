@@ -97,7 +97,7 @@ struct Ticket {
 enum Kind {
     /// Anybody's.
     Stranger,
-    /// That of a request whose MAC has passed over its head, the first of its message.
+    /// The body of a request whose MAC has passed over its head, the first of its message.
     Signed,
 }
 

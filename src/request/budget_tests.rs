@@ -1,4 +1,4 @@
-//! Who gives way if bodies take up the budget, and that all that was charged is given back.
+//! Bodies that give way if the budget is taken up, and charges that are all given back.
 
 use std::task::Waker;
 

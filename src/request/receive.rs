@@ -173,7 +173,7 @@ impl State<'_> {
     }
 }
 
-/// Does work over a whole body: over a long body, on a thread where work may block. That thread
+/// Does work over a whole body: over a long body, on a thread where work may block. The thread
 /// holds the charge of the body, because it cannot be stopped when nobody waits for it any longer.
 ///
 /// Panics outside of a Tokio runtime, the work is done at once.

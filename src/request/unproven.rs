@@ -212,7 +212,7 @@ impl UnprovenPayload {
 }
 
 impl Unproven {
-    /// Takes the request through the stages once more, now that its message is whole. Whatever was
+    /// Takes the request through the stages once more, now that its message is whole. Everything that was
     /// true at the door, such as its freshness, must be true still.
     async fn prove(self, supplied: &Supplied) -> Result<Authentic, Rejection> {
         let Self {

@@ -184,7 +184,7 @@ impl Settings {
             body_bytes = Empty,
             outcome = Empty,
         );
-        // One that nobody wants would still be entered, and its fields be looked up.
+        // A span that nobody wants would still be entered, and its fields be looked up.
         if span.is_disabled() {
             Span::none()
         } else {

@@ -66,7 +66,7 @@ use crate::{
 /// ```
 ///
 /// # Security
-/// - Whoever has one of the keys can answer in place of the server. So give it the keys of the one
+/// - Everybody who has one of the keys can answer in place of the server. So give it the keys of the one
 ///   server that the requests go to, and see that neither this client nor another has a use for
 ///   them as a server.
 /// - A response to a signed request is bound to that very request by its signature, which a nonce

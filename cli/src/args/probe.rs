@@ -137,7 +137,7 @@ pub(crate) struct ProbeArgs {
     #[arg(long, help_heading = EFFECTS, value_name = "POINTER", requires = "effect")]
     pub(crate) effect_json: Option<String>,
 
-    /// What of that answer the state is: the first group, or how often the expression matches
+    /// A regular expression that finds the state in that answer: its first group, or how often it matches
     #[arg(long, help_heading = EFFECTS, value_name = "REGEX", requires = "effect", conflicts_with = "effect_json")]
     pub(crate) effect_regex: Option<String>,
 
@@ -145,7 +145,7 @@ pub(crate) struct ProbeArgs {
     #[arg(long, help_heading = EFFECTS, value_name = "NAME: VALUE", requires = "effect")]
     pub(crate) effect_header: Vec<String>,
 
-    /// What an answer must have to count as accepted: `status:200,202`, `header:NAME: VALUE` or
+    /// The mark of an accepted answer: `status:200,202`, `header:NAME: VALUE` or
     /// `body:TEXT`; may be repeated [default: 2xx that is not marked as a duplicate]
     #[arg(long, help_heading = EFFECTS, value_name = "CONDITION")]
     pub(crate) accepted_if: Vec<String>,

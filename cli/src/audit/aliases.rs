@@ -1,4 +1,4 @@
-//! Names that imports give to things. What reads a file reads such a name as what it stands for, so
+//! Names that imports give to things. Readers of a file put the full name in its place, so
 //! that no rule needs to know of aliases: `import hmac as h`, `use hmac::Hmac as H`.
 
 use std::collections::{HashMap, HashSet};
@@ -18,7 +18,7 @@ const GENERIC: [&str; 7] = [
     "Result",
 ];
 
-/// What a name stands for: `hashlib`, or `hmac.compare_digest`.
+/// The full name behind a name: `hashlib`, or `hmac.compare_digest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Original<'s> {
     pub(super) module: Option<&'s str>,
@@ -73,7 +73,7 @@ impl<'s> Aliases<'s> {
     }
 }
 
-/// What names stand for in a function: its own parameters and variables hide imports.
+/// The full names behind the names of a function: its own parameters and variables hide imports.
 #[derive(Debug)]
 pub(super) struct Scope<'r, 's> {
     aliases: &'r Aliases<'s>,

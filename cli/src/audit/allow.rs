@@ -7,7 +7,7 @@ use super::{
 };
 use crate::printer::one_line;
 
-/// What a comment allows.
+/// The rule that a comment allows.
 #[derive(Debug)]
 pub(super) struct Allowed {
     rules: Vec<String>,
@@ -21,7 +21,7 @@ impl Allowed {
     }
 }
 
-/// The comments of a file. One that gives no reason, or names no rule, allows nothing.
+/// The comments of a file. A comment without a reason or without a rule allows nothing.
 pub(super) fn read(file: &File<'_>, warnings: &mut Vec<String>) -> Vec<Allowed> {
     let mut all = Vec::new();
     for comment in &file.tree.comments {

@@ -1,4 +1,4 @@
-//! What a rule says: where, how bad it is, and how to mend it.
+//! The finding of a rule: where, how bad it is, and how to mend it.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};

@@ -26,7 +26,7 @@ impl<'a> Flow<'a> {
         if !self.fuel.burn(below.len()) {
             return false;
         }
-        // Who returns from a helper goes on behind its call.
+        // A path that returns from a helper goes on behind its call.
         let helper = |region: u32| {
             let mut path = self
                 .around(region)

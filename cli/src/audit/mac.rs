@@ -32,11 +32,11 @@ pub(super) struct Check<'a> {
     pub(super) at: At<'a>,
     /// The MAC that was made here.
     pub(super) mac: At<'a>,
-    /// What it is compared with.
+    /// The value that it is compared with.
     pub(super) other: Option<At<'a>>,
     /// The call that made it: `hmac.new(…)`.
     pub(super) made: Option<At<'a>>,
-    /// What was signed, piece by piece.
+    /// The signed message, piece by piece.
     pub(super) message: Vec<At<'a>>,
     pub(super) key: Option<At<'a>>,
     /// In constant time.

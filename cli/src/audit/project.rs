@@ -22,7 +22,7 @@ pub(super) struct File<'a> {
     /// All functions, also those inside others.
     pub(super) functions: Vec<&'a Function<'a>>,
     pub(super) classes: Vec<&'a Class<'a>>,
-    /// What is set at the top of the file or of a class.
+    /// The names that are set at the top of the file or of a class.
     pub(super) constants: HashMap<&'a str, &'a Expr<'a>>,
     by_name: Unique<(Option<&'a str>, &'a str), usize>,
 }
@@ -55,7 +55,7 @@ pub(super) struct Id {
     pub(super) function: usize,
 }
 
-/// What is known beyond single files.
+/// The facts beyond single files.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Facts {
     /// Django opens a transaction for each request.

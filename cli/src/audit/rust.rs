@@ -247,7 +247,7 @@ impl<'s> Reader<'_, 's> {
     }
 }
 
-/// What a function yields is what it returns.
+/// The value of a function's last expression is its return value.
 fn returns(body: &mut [Stmt<'_>]) {
     let Some(last) = body.last_mut() else { return };
     match &mut last.act {

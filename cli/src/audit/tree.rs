@@ -121,7 +121,7 @@ pub(super) enum Act<'s> {
         arms: Vec<(Expr<'s>, Vec<Stmt<'s>>)>,
     },
     Loop {
-        /// What is set in each round, and from what.
+        /// The names that each round sets, and their source.
         head: Option<(Expr<'s>, Expr<'s>)>,
         test: Option<Expr<'s>>,
         body: Vec<Stmt<'s>>,

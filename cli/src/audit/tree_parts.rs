@@ -1,4 +1,4 @@
-//! What a piece of a tree says by itself: its names, its text, and the pieces inside.
+//! The parts of a piece of a tree by itself: its names, its text, and the pieces inside.
 
 use super::tree::{Act, Call, Expr, Kind, Param, Stmt, first};
 

@@ -13,7 +13,7 @@ const BUDGET: usize = 600;
 /// How many expressions a number is made of at most.
 const NUMBER_STEPS: usize = 64;
 
-/// What to do with the pieces of an expression.
+/// The work on the pieces of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Go {
     Deeper,

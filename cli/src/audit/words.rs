@@ -40,7 +40,7 @@ pub(super) fn has_word(text: &str, words: &[&str]) -> bool {
     words.iter().any(|word| text.contains(word))
 }
 
-/// What remembers that something was used.
+/// The names of memories of used things.
 pub(super) const MEMORY: [&str; 23] = [
     "nonce",
     "seen",

@@ -107,7 +107,7 @@ async fn probe(args: &ProbeArgs, printer: &Printer) -> Result<Exit, Failure> {
     })
 }
 
-/// What the probes of all targets share.
+/// The settings that the probes of all targets share.
 struct Probing<'p> {
     args: &'p ProbeArgs,
     printer: &'p Printer,

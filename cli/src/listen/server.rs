@@ -80,7 +80,7 @@ impl Listener {
                 sleep(Duration::from_millis(50)).await;
                 continue;
             };
-            // Those that have ended.
+            // Takes away the tasks that have ended.
             while answering.try_join_next().is_some() {}
             let exchanges = Arc::clone(&exchanges);
             let end = End::Asked(ended.clone());

@@ -18,7 +18,7 @@ pub(crate) struct Check {
     pub(crate) severity: Severity,
     pub(crate) cwe: u16,
     pub(crate) owasp: Owasp,
-    /// What an attacker gains.
+    /// The gain of an attacker.
     pub(crate) gain: &'static str,
     pub(crate) mend: &'static Mend,
     pub(crate) how: How,
@@ -65,7 +65,7 @@ pub(crate) enum How {
     Waits(Make),
 }
 
-/// What is sent, and how many effects it may have.
+/// The requests that are sent, and how many effects they may have.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) what: String,

@@ -118,7 +118,7 @@ fn shown(request: &http::Request<bytes::Bytes>, mask: &Mask) -> String {
 pub(crate) struct Finding {
     pub(crate) check: &'static Check,
     pub(crate) verdict: Verdict,
-    /// What was sent, in words.
+    /// The sent requests, in words.
     pub(crate) what: String,
     /// Requests that were sent and counted, and how many of them were accepted.
     pub(crate) sent: usize,
@@ -134,7 +134,7 @@ pub(crate) struct Finding {
     pub(crate) spread: Option<Duration>,
     pub(crate) exchanges: Vec<Exchange>,
     pub(crate) reproduce: String,
-    /// What limits how sure it is.
+    /// The limits of its certainty.
     pub(crate) note: Option<String>,
 }
 
@@ -206,7 +206,7 @@ pub(crate) struct Report {
     pub(crate) took: Duration,
     /// How effects were counted, in words.
     pub(crate) oracle: String,
-    /// What limits what the run says.
+    /// The limits of the run.
     pub(crate) notes: Vec<String>,
     /// Why it ended before all was done.
     pub(crate) ended: Option<String>,

@@ -102,7 +102,7 @@ fn whole(number: f64) -> u64 {
     (number + 1e-6).floor() as u64
 }
 
-/// What became of a case.
+/// The outcome of a case.
 #[derive(Debug, Default)]
 pub(crate) struct Measured {
     /// Requests that count.

@@ -1,6 +1,6 @@
 //! How faults are mended: in general, and with the means of four frameworks.
 
-/// What to do.
+/// The advice.
 #[derive(Debug)]
 pub(crate) struct Mend {
     pub(crate) general: &'static str,

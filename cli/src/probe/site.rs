@@ -1,4 +1,4 @@
-//! Where requests may go. What counts is the address that is connected to: each host is resolved
+//! Where requests may go. The address that is connected to counts: each host is resolved
 //! once, and no connection goes anywhere else.
 
 use std::{

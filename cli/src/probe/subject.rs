@@ -16,7 +16,7 @@ use http_body_util::Full;
 use super::event::{Event, Source as Events, has_identifier};
 use crate::{exit::Failure, scheme::Chosen, secret::SecretText, time::Fixed};
 
-/// What a request is made of: texts with `{uuid}`, `{n}` and `{now}`.
+/// The texts of a request: texts with `{uuid}`, `{n}` and `{now}`.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
     pub(crate) method: Method,
@@ -62,13 +62,13 @@ pub(crate) struct Fresh {
     pub(crate) request: Request<Bytes>,
 }
 
-/// What the scheme covers of the request.
+/// The parts of the request that the scheme covers.
 #[derive(Clone, Debug)]
 pub(crate) struct Covered {
     pub(crate) sources: Vec<Source>,
     pub(crate) nonce: Option<NonceKind>,
     pub(crate) is_timed: bool,
-    /// What it leaves uncovered, in words.
+    /// The parts that it leaves uncovered, in words.
     pub(crate) open: Vec<String>,
 }
 

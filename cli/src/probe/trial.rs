@@ -65,7 +65,7 @@ impl Run<'_> {
             (_, true) => Outcome::Inconclusive,
             _ => Outcome::Clean,
         };
-        // Whoever refuses everything refuses what is forged, too.
+        // An endpoint that refuses everything refuses forged requests, too.
         if outcome == Outcome::Clean && !has_control && !self.is_alive().await? {
             outcome = Outcome::Inconclusive;
             note = Some("valid requests were refused by then, too".to_owned());

@@ -1,4 +1,4 @@
-//! What an operator asks of the proxy, on an address of its own.
+//! The requests of operators to the proxy, on an address of its own.
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header::CONTENT_TYPE};

@@ -49,7 +49,7 @@ impl Rooms {
     }
 }
 
-/// What a route takes in without the library.
+/// The body that a route takes in without the library.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Buffered {
     pub(super) max_bytes: usize,

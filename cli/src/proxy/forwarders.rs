@@ -39,7 +39,7 @@ pub(super) struct Arrival {
     pub(super) is_tls: bool,
 }
 
-/// Who sent a request, and how, as far as it is known.
+/// The client of a request, and how it came, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Client {
     pub(super) address: Option<IpAddr>,
@@ -72,7 +72,7 @@ impl Forwarders {
         let Some(trusted) = trusted else {
             return Ok(Client {
                 address: arrival.address(),
-                // Who is in front of a Unix socket knows more.
+                // A server in front of a Unix socket knows more.
                 scheme: (arrival.is_tls || arrival.peer.is_some()).then(|| scheme(arrival.is_tls)),
                 is_forwarded: false,
             });

@@ -9,7 +9,7 @@ use http::{
 
 use super::{answer::Refused, identity::Identity, place::Place, running::Handled};
 
-/// What a route takes of a target, beside what is signed.
+/// The targets that a route takes, beside the signed parts.
 #[derive(Clone, Debug)]
 pub(super) struct Gate {
     pub(super) place: Place,

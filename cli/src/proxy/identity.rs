@@ -1,4 +1,4 @@
-//! What the proxy says of a verified request: fields under our own names, as RFC 9651 writes values.
+//! The identity of a verified request: fields under our own names, as RFC 9651 writes values.
 
 use std::borrow::Cow;
 
@@ -24,7 +24,7 @@ const ROOM: usize = 128;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unwritable(pub(super) &'static str);
 
-/// What is said of a request, as values that can be written.
+/// The identity of a request, as values that can be written.
 pub(super) struct Identity<'p> {
     payload: &'p VerifiedPayload,
     key_id: RefBareItem<'p>,

@@ -77,7 +77,7 @@ impl Begun {
     }
 }
 
-/// What an answer says of its request.
+/// The outcome of a request, as its answer says.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outcome<'a> {
     pub(super) status: u16,
@@ -92,7 +92,7 @@ pub(super) struct Outcome<'a> {
 const NO_ANSWER: u16 = 499;
 
 impl<'a> Outcome<'a> {
-    /// That of a request which is given up before there was an answer.
+    /// Returns the outcome of a request that is given up before there was an answer.
     pub(super) fn given_up(is_cut_off: bool) -> Self {
         let internal = Refused::Internal;
         let (status, code, reason) = match (thread::panicking(), is_cut_off) {

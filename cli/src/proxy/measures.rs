@@ -27,7 +27,7 @@ const NO_ROUTE: &str = "none";
 /// How often samples are put into their buckets. Without it they would pile up until somebody asks.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// What is asked for the measurements.
+/// A question for the measurements.
 #[derive(Clone)]
 pub(crate) struct Measures(PrometheusHandle);
 

@@ -17,7 +17,7 @@ use super::{
 /// For a whole body.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// What a route that verifies nothing takes in.
+/// The limits of a route that verifies nothing.
 #[derive(Clone, Debug)]
 pub(super) struct Open(Buffered);
 

@@ -1,4 +1,4 @@
-//! Whoever runs the proxy is told what happens. Threads of their own print it: an output that nobody
+//! The output for the operator of the proxy. Threads of their own print it: an output that nobody
 //! reads holds up no request, and takes no more memory than some lines.
 
 use std::{

@@ -29,12 +29,12 @@ struct Incomplete {
     _displaced: oneshot::Sender<()>,
 }
 
-/// What one body takes up, until it is dropped.
+/// The room of one body, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Room {
     pool: Pool,
     ticket: u64,
-    /// Of a body that is complete.
+    /// The size of a complete body.
     bytes: usize,
     displaced: oneshot::Receiver<()>,
 }

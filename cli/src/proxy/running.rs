@@ -26,7 +26,7 @@ pub(super) struct Running(Arc<RwLock<()>>);
 #[derive(Clone)]
 pub(super) struct Handled(Arc<Of>);
 
-/// What is held, and known, of a request.
+/// The parts and facts of a request that are kept.
 struct Of {
     key_id: OnceLock<String>,
     _running: OwnedRwLockReadGuard<()>,

@@ -91,7 +91,7 @@ async fn serve(listener: Listener, serving: Serving, mut stop: watch::Receiver<(
                 continue;
             }
         };
-        // Those that have ended.
+        // Takes away the tasks that have ended.
         while answering.try_join_next().is_some() {}
         let acceptor = listener.acceptor();
         let serving = serving.clone();

@@ -1,4 +1,4 @@
-//! What the library says while the proxy runs: its warnings and errors become lines of the log.
+//! The library's warnings and errors become lines of the proxy's log.
 
 use std::fmt::{Debug, Write as _};
 

@@ -109,7 +109,7 @@ impl<'g> Before<'g> {
     }
 }
 
-/// What the layers of all routes share.
+/// The parts that the layers of all routes share.
 struct Kept<'k> {
     store: &'k Arc<dyn NonceStore>,
     bodies: &'k BodyBudget,

@@ -6,7 +6,7 @@ use toml::Spanned;
 use super::{any::AnyScheme, chosen::Chosen};
 use crate::toml_file::Fault;
 
-/// What a file says of a sender: everything else is in the catalogue.
+/// The settings of a sender in a file: everything else is in the catalogue.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Sender {

@@ -83,7 +83,7 @@ pub(crate) async fn open_kept(place: &str) -> Result<Kept, Failure> {
 /// The answer of a store.
 type Answered<T> = Result<T, StoreError>;
 
-/// What a store has on record, or had, as far as it is known.
+/// The record of a store, or its former record, as far as it is known.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) recorded: Recorded,

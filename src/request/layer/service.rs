@@ -62,7 +62,7 @@ impl<S> Verify<S> {
     {
         let mut service = self.inner.clone();
         let settings = Arc::clone(&self.settings);
-        // What is moved into a future has room in it to the end: these are handed on by reference.
+        // A value that is moved into a future has room in it to the end: these are handed on by reference.
         let (mut head, body) = request.into_parts();
         ResponseFuture::new(async move {
             let asked = settings.verifier.asked(&head.headers);
@@ -340,7 +340,7 @@ fn rewrite_headers(
     {
         headers.remove(name);
     }
-    // One that names a coding was refused: this says that there is none, and nobody signed it.
+    // A header that names a coding was refused: this says that there is none, and nobody signed it.
     if headers.contains_key(CONTENT_ENCODING) && !covers(&CONTENT_ENCODING) {
         headers.remove(CONTENT_ENCODING);
     }

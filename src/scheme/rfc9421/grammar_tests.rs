@@ -1,6 +1,6 @@
 //! Generated fields, valid, nearly valid and hostile: each is read in one way or refused, and never
-//! with a panic. What a field means is known from a model that it was written from; what is read of
-//! any other text is compared with what `sfv` makes of it.
+//! with a panic. The meaning of a field is known from a model that it was written from; the values of
+//! any other text are compared with those that `sfv` reads.
 
 use http::HeaderMap;
 use proptest::prelude::*;

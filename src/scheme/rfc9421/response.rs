@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Returns whether a response with this status, to a request with this method, can have a body (RFC
-/// 9110, section 6.4.1). Of one that cannot, `content-digest` and `content-length` tell what
+/// 9110, section 6.4.1). If it cannot, `content-digest` and `content-length` tell what
 /// another response would have.
 pub(crate) fn has_body(method: &Method, status: StatusCode) -> bool {
     let never = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);

@@ -1,4 +1,4 @@
-//! Whatever a payload of a preset hands out is in its signed message, for every row of the
+//! Everything that a payload of a preset hands out is in its signed message, for every row of the
 //! catalogue.
 
 use super::{catalogue::SENDERS, format::Webhooks};

@@ -77,7 +77,7 @@ fn read_id(
     Ok(nonce.map(|id| String::from_utf8(id).unwrap()))
 }
 
-/// Else what is nested would choose by what the event is told from others.
+/// Otherwise nested values would choose how the event is told from others.
 #[test]
 fn a50_an_id_is_read_or_refused_however_deep_its_neighbours_are() {
     let read = |body: &str| read_id(&nested(body), |to, body| read_event_id(to, body, &["id"]));
@@ -187,7 +187,7 @@ fn a50_twin_a_reader_that_passes_over_what_it_cannot_read_is_found() {
     }
 }
 
-/// One that reads whole values finds no id beside what is too deep for it.
+/// A parser that reads whole values finds no id beside a value that is too deep for it.
 #[test]
 fn a50_twin_a_reader_of_whole_values_is_found() {
     let naive = |body: &str| member(nested(body).as_bytes(), "id").map_err(|_| ());

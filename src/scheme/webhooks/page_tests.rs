@@ -18,7 +18,7 @@ To try one, put a secret into the environment variable that its line names: `cou
 makes one for Stripe. `--curl` prints a curl command instead, and `--send` sends the request.
 ";
 
-/// What the documentation of a preset says in this row of its table.
+/// The documentation of a preset in this row of its table.
 fn said<'a>(documentation: &'a str, row: &str) -> &'a str {
     let begin = format!("| {row} | ");
     let mut lines = documentation.lines();

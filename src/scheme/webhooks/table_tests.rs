@@ -36,10 +36,10 @@ const COLUMNS: [&str; 9] = [
     "challenge",
 ];
 
-/// What the table says and the documentation of a preset says in its own words.
+/// The facts that the table has and the documentation of a preset has in its own words.
 const OF_THE_TABLE: [&str; 3] = ["time", "lost meanwhile", "a capture afterwards"];
 
-/// What is said of one sender.
+/// The facts of one sender.
 pub(super) struct Facts {
     pub(super) preset: &'static str,
     /// The name that the command knows it by.
@@ -261,7 +261,7 @@ impl Sender {
         .to_owned()
     }
 
-    /// What becomes of a delivery that somebody kept, once it is no longer remembered.
+    /// The outcome of a delivery that somebody kept, once it is no longer remembered.
     fn capture(&self) -> String {
         match (self.time, self.once) {
             (Time::None, Once::Nothing) => "is handled each time",
@@ -362,7 +362,7 @@ pub(super) fn all_documentation() -> Vec<(String, String)> {
     .collect()
 }
 
-/// What a preset's documentation lacks of its row.
+/// The facts of its row that a preset's documentation lacks.
 fn missing(sender: &Facts, documentation: &str) -> Vec<String> {
     let columns = COLUMNS.iter().zip(&sender.columns);
     let said = columns.filter(|(column, fact)| !OF_THE_TABLE.contains(*column) && !fact.is_empty());
@@ -470,7 +470,7 @@ fn no_retention_is_below_the_retries_of_its_sender() {
     }
 }
 
-/// Of 24 bytes, for those that read Base64.
+/// A secret of 24 bytes, for senders that read Base64.
 const SECRET: &str = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// A row as a preset is one.
@@ -546,7 +546,7 @@ fn every_row_is_coherent() {
         if let Time::Element(_) = sender.time {
             assert!(matches!(sender.macs, Macs::List { .. }), "{name}: a list");
         }
-        // One that does not date its retries again remembers a delivery for longer than it is fresh.
+        // A sender that does not date its retries again remembers a delivery for longer than it is fresh.
         if let Some(age) = sender.max_age {
             assert!(sender.time != Time::None && age > USUAL, "{name}");
         }
@@ -557,7 +557,7 @@ fn every_row_is_coherent() {
                 "{name}: nothing else tells them apart"
             );
         }
-        // What varies in length is followed by something that ends it.
+        // A part that varies in length is followed by something that ends it.
         for (at, part) in sender.before.iter().enumerate() {
             let next = sender.before.get(at + 1);
             match (part, next) {
@@ -584,7 +584,7 @@ fn every_row_is_coherent() {
                 other => panic!("{name}: {other:?}"),
             }
         }
-        // Of a time that ends the message no digit can move: beside a URL, it is of another century
+        // No digit of a time that ends the message can move: beside a URL, it is of another century
         // with one more or less, and no date is the end of another one.
         let is_date = matches!(sender.time, Time::Header(_, Rfc3339));
         let follows_url = sender

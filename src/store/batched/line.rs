@@ -17,7 +17,7 @@ use crate::{lock::lock, once::AnswerClaim};
 pub(in crate::store) struct Line {
     places: Semaphore,
     most_of_a_sender: usize,
-    /// Of those who wait or have a place.
+    /// The lines of senders that wait or have a place.
     senders: Mutex<HashMap<[u8; 32], Arc<Semaphore>>>,
 }
 

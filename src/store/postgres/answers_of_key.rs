@@ -44,8 +44,8 @@ struct Asked {
 }
 
 impl Counts {
-    /// Returns how many records the key has that have not ended, or `most` if it has more. What
-    /// others have recorded in the last second is not counted.
+    /// Returns how many records the key has that have not ended, or `most` if it has more. Records
+    /// that others have made in the last second are not counted.
     pub(super) async fn records(
         &self,
         database: &Database,

@@ -146,7 +146,7 @@ impl Request {
         Terms::of(&self.claim, self.action)
     }
 
-    /// The same for copies. Of two holders, one is an old one.
+    /// The same for duplicates. One of two holders is an old one.
     fn key(&self) -> (Terms<'_>, [u8; 32], Option<[u8; 16]>) {
         let terms = self.terms();
         let holder = terms

@@ -83,7 +83,7 @@ pub(super) fn options(path: &Path) -> SqliteConnectOptions {
         .thread_name(|id| format!("countersign-sqlite-{id}"))
 }
 
-/// Connects. That takes the lock where the log is recovered or the database is new, and is tried
+/// Connects. Connecting takes the lock if the log is recovered or the database is new, and is tried
 /// again while another process has it.
 pub(super) async fn connect(
     options: &SqliteConnectOptions,

@@ -50,8 +50,8 @@ pub(super) struct Swept {
 /// By key: its id, how many of its records have expired, and the latest of their deadlines.
 type Past = Vec<(i64, i64, i64)>;
 
-/// Sweeps the stretch from `cursor` on, in a transaction of its own. Of what it dropped, the latest
-/// deadline becomes the low watermark.
+/// Sweeps the stretch from `cursor` on, in a transaction of its own. The latest
+/// deadline of the dropped records becomes the low watermark.
 pub(super) async fn sweep_stretch(
     connection: &mut SqliteConnection,
     cursor: &Cursor,

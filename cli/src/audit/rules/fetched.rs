@@ -210,7 +210,7 @@ pub(super) fn changes<'a>(look: &Look<'_, 'a>) -> Vec<Change<'a>> {
             },
             "update" => (call.call.receiver(), false),
             "commit" | "flush" => {
-                // What was set on a fetched object before.
+                // The fields that were set on a fetched object before.
                 for (number, step) in look.flow.steps() {
                     if number >= call.step {
                         break;

@@ -9,7 +9,7 @@ use crate::audit::{
     words,
 };
 
-/// What a rule says: its own name and severity come from its row.
+/// The text of a finding: the name and severity come from the rule's row.
 #[derive(Debug)]
 pub(in crate::audit) struct Hit {
     pub(super) check: Place,

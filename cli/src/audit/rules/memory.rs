@@ -11,7 +11,7 @@ use crate::audit::{
     words,
 };
 
-/// What a collection of used things is called.
+/// The names of collections of used things.
 const USED: [&str; 6] = ["nonce", "seen", "used", "processed", "replay", "idempot"];
 
 /// A look-up or a record of something that was used.

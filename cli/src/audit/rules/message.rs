@@ -40,7 +40,7 @@ pub(super) fn compared_with_equals(look: &Look<'_, '_>) -> Vec<Hit> {
     hits
 }
 
-/// What a call writes again: `json.dumps(…)`.
+/// The value that a call writes again: `json.dumps(…)`.
 struct Written<'a> {
     data: &'a Expr<'a>,
     /// Keys are sorted: sender and verifier have agreed on a form.

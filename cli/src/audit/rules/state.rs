@@ -11,7 +11,7 @@ use crate::audit::{
     words,
 };
 
-/// What is spent once, or counted.
+/// The fields that are spent once, or counted.
 const SPENT: [&str; 25] = [
     "balance",
     "used",
@@ -89,7 +89,7 @@ fn tested<'a>(look: &Look<'_, 'a>, test: At<'a>, fetched: At<'a>) -> Vec<&'a str
                 return Go::Past;
             }
         }
-        // What another call answers is not the object's own state.
+        // The answer of another call is not the object's own state.
         let plain = [
             "len", "int", "abs", "bool", "min", "max", "getattr", "str", "float", "as_deref",
             "Decimal",

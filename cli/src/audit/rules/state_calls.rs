@@ -179,7 +179,7 @@ fn share_a_field<'a>(
     made: &CallAt<'a>,
     model: &str,
 ) -> bool {
-    // What each field is looked for by, if the look-up says so.
+    // The value by which each field is looked up, if the look-up says so.
     let mut fields: Vec<(&str, Option<&str>)> = Vec::new();
     let text = |expr: &'a Expr<'a>| look.flow.text(look.piece(lookup, expr).val);
     lookup.val.expr.walk(&mut |it| match &it.kind {
@@ -416,7 +416,7 @@ pub(super) fn serializer_checks_instance(look: &Look<'_, '_>) -> Vec<Hit> {
     if !is_serializer || function.name != "update" || look.mentions(&["select_for_update"]) {
         return hits;
     }
-    // What the update sets, or what says how far something has come.
+    // The fields that the update sets, or that say how far something has come.
     let mut set = Vec::new();
     for (_, step) in look.flow.steps() {
         if let What::Set { target, .. } = &step.what

@@ -11,7 +11,7 @@ use crate::audit::{
     project::Project,
 };
 
-/// What a rule looks at.
+/// The code that a rule looks at.
 #[derive(Clone, Copy)]
 pub(super) enum Check {
     Flow(fn(&Look<'_, '_>) -> Vec<Hit>),

@@ -60,7 +60,7 @@ impl<'d> Examples<'d> {
             return self.kept(example);
         }
         match of.get("examples") {
-            // Of a schema, from 3.1 on.
+            // Examples of a schema, from 3.1 on.
             Some(Value::Array(examples)) => self.kept(examples.first()?),
             Some(Value::Object(examples)) => {
                 let example = self.document.resolved(examples.values().next()?)?;
@@ -70,7 +70,7 @@ impl<'d> Examples<'d> {
         }
     }
 
-    /// A value of the kind that a schema describes. What names something is new for each request.
+    /// A value of the kind that a schema describes. An identifier is new for each request.
     fn made(&self, schema: &Value, name: &str, depth: usize) -> Option<Value> {
         let depth = depth.checked_sub(1)?;
         self.schemas.set(self.schemas.get().checked_sub(1)?);

@@ -13,7 +13,7 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) answer: Result<Answer, String>,

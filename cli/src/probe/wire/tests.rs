@@ -93,7 +93,7 @@ enum How {
     Http2,
 }
 
-/// What came of the rounds.
+/// The outcome of the rounds.
 #[derive(Debug, Default)]
 struct Rounds {
     /// In how many the race was found.

@@ -1,4 +1,4 @@
-//! What does not go together.
+//! Settings that do not go together.
 
 use toml::Spanned;
 

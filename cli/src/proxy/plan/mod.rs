@@ -1,4 +1,4 @@
-//! What a configuration means: everything that can be wrong with it is found here, with its place in
+//! The meaning of a configuration: everything that can be wrong with it is found here, with its place in
 //! the file.
 //!
 //! `whole` reads the file, and each table has a file of its own: `listeners`, `forwarders`, `limits`, `upstreams`,

@@ -38,7 +38,7 @@ pub(super) struct ReadingSign<'w> {
     /// The room for the bodies of all routes.
     pub(super) body_bytes: usize,
     pub(super) upstreams: &'w Upstreams<'w>,
-    /// Who has which secrets, of the routes that verify.
+    /// The owners of the secrets of routes that verify.
     pub(super) owners: &'w Owners,
 }
 

@@ -93,7 +93,7 @@ fn upstream(
         // Shorter than servers keep connections: gunicorn 2 s, uvicorn and Node.js 5 s.
         idle_timeout: timeout(&written.idle_timeout, 1)?,
     };
-    // One that did not change keeps its connections, and counts its requests on.
+    // An upstream that did not change keeps its connections, and counts its requests on.
     let mut known = known.iter();
     let known = known.find(|known| known.is_of(name, &address, &settings));
     Ok(match known {

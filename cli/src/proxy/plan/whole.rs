@@ -23,12 +23,12 @@ pub(crate) const KIND: Kind = Kind {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KnownUpstreams(pub(in crate::proxy) Vec<Arc<Upstream>>);
 
-/// What a configuration means.
+/// The meaning of a configuration.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// All addresses: those of clients, of operators, and of routes that sign.
     pub(crate) entrances: Vec<Entrance>,
-    /// What is valid, and will not be for long.
+    /// Settings that are valid, and will not be for long.
     pub(crate) warnings: Vec<String>,
     pub(crate) limits: Limits,
     pub(in crate::proxy) forwarders: Forwarders,

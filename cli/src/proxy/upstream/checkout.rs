@@ -35,7 +35,7 @@ pub(super) struct Checkout {
     unused: Option<Held>,
 }
 
-/// What an answer holds until its end.
+/// The resources that an answer holds until its end.
 pub(super) struct Held {
     connection: Connection,
     _turn: Turn,

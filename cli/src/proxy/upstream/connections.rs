@@ -165,7 +165,7 @@ impl Upstream {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the connection that was used last. One that waited for long may be closed by the
+    /// Takes the connection that was used last. A connection that waited for long may be closed by the
     /// upstream at any moment.
     pub(super) async fn reuse(&self) -> Option<Connection> {
         loop {

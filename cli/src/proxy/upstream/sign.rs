@@ -40,7 +40,7 @@ impl Origin {
         Self::of(&Address::parse(text, false, None).ok()?)
     }
 
-    /// That of an upstream. One on a socket has none.
+    /// Returns the origin of an upstream. An upstream on a Unix socket has none.
     pub(in crate::proxy) fn of(address: &Address) -> Option<Self> {
         let (scheme, authority) = address.origin()?;
         Some(Self { scheme, authority })

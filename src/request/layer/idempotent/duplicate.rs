@@ -23,8 +23,8 @@ pub(in crate::request::layer) fn said<'r>(
 }
 
 impl LayerSettings {
-    /// Looks up the answer to a request that is refused because it was used before. Whatever else
-    /// is refused, or has no answer on record, stays refused.
+    /// Looks up the answer to a request that is refused because it was used before. A request that
+    /// is refused for another reason, or has no answer on record, stays refused.
     pub(in crate::request::layer) async fn answer_to_duplicate(
         &self,
         head: &Parts,

@@ -18,8 +18,8 @@ enum Sort {
     Bytes,
 }
 
-/// `hmac.compare_digest(a.encode(), b.encode())`: it refuses text beyond ASCII, and takes bytes. What
-/// may be missing, or of another type, is unequal as it was before.
+/// `hmac.compare_digest(a.encode(), b.encode())`: it refuses text beyond ASCII, and takes bytes. A
+/// value that may be missing, or of another type, is unequal as it was before.
 pub(in crate::audit::rules) fn in_constant_time(
     look: &Look<'_, '_>,
     check: &Check<'_>,
