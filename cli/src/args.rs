@@ -160,7 +160,7 @@ pub(crate) struct SignArgs {
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     pub(crate) headers: Vec<String>,
 
-    /// The body, as it is written here
+    /// The body, as it is written here, also if it begins with `@`
     #[arg(long, value_name = "TEXT", conflicts_with = "data_file")]
     pub(crate) data: Option<String>,
 

@@ -360,14 +360,23 @@ fn kept(row: &SqliteRow) -> Result<Kept, sqlx::Error> {
 }
 
 fn unusable(path: &Path, error: &sqlx::Error, advice: &str) -> Failure {
-    Failure::usage(
-        format!(
-            "`{}` is not a file of `countersign listen --keep`",
-            path.display()
-        ),
-        reason(error),
-        advice,
-    )
+    let (path, why) = (path.display(), reason(error));
+    if about_the_disk(error) {
+        return Failure::unable(
+            format!("`{path}` cannot be read or written"),
+            why,
+            "make room on the disk, and check its folder",
+        );
+    }
+    let what = format!("`{path}` is not a file of `countersign listen --keep`");
+    Failure::usage(what, why, advice)
+}
+
+/// Says nothing about what the file holds: `SQLITE_IOERR`, `SQLITE_FULL` and `SQLITE_CANTOPEN`.
+fn about_the_disk(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    let code = code.and_then(|code| code.parse::<u32>().ok());
+    code.is_some_and(|code| matches!(code & 0xff, 10 | 13 | 14))
 }
 
 /// An error as SQLite words it.

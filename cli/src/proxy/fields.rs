@@ -113,8 +113,9 @@ impl Policy {
             .filter(|name| covered(name).is_some())
             .map(loose)
             .collect();
-        // With room for what is added.
-        let mut fields = HeaderMap::with_capacity(sent.len() + 8);
+        // With room for what is added, unless a map cannot have so much: one name may have more
+        // values than there may be names.
+        let mut fields = HeaderMap::try_with_capacity(sent.len() + 8).unwrap_or_default();
         for name in sent.keys() {
             let loose = loose(name);
             let is_of_connection = || OF_ONE_CONNECTION.iter().any(|name| name.as_str() == loose);
@@ -235,6 +236,13 @@ mod tests {
         }
         // The twin: a name that no server takes for ours.
         assert_eq!(forwarded(&ALL, &[("x-countersign", "a")]).len(), 1);
+    }
+
+    /// HTTP/2 allows so many in a head of 1 MiB.
+    #[test]
+    fn a_head_with_more_values_than_a_map_has_room_for_names_is_forwarded() {
+        let values = vec![("accept", "a"); 25_000];
+        assert_eq!(forwarded(&ALL, &values).len(), values.len());
     }
 
     #[test]

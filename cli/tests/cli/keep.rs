@@ -218,3 +218,18 @@ fn a_full_disk_ends_the_record_and_not_the_server() {
     let error: Vec<&str> = said[error..].lines().take(3).collect();
     insta::assert_snapshot!(error.join("\n"));
 }
+
+/// A disk without room says nothing about what the file is.
+#[test]
+fn a_full_disk_at_the_start_is_named() {
+    let session = Session::new();
+    keygen(&session, "github");
+    std::fs::create_dir(session.path().join("disk")).unwrap();
+    session.file(
+        "full",
+        "mount -t tmpfs -o size=64k tmpfs disk && head -c 128k /dev/zero > disk/rest 2> rest; exec \"$@\"",
+    );
+    let listen = "countersign listen github --secret-file github.secret --keep disk/kept.db";
+    let command = format!("unshare --map-root-user --mount bash full {listen}");
+    insta::assert_snapshot!(session.run(&command));
+}
