@@ -11,7 +11,7 @@ use crate::{
     printer::{Printer, Span},
 };
 
-/// A run over fewer files shows no progress.
+/// A run of at most this many steps shows no progress. A file takes two.
 const MANY_STEPS: usize = 4000;
 
 pub(super) fn run(args: &AuditArgs, printer: &Printer) -> Result<Exit, Failure> {

@@ -14,6 +14,29 @@ fn colours_are_for_terminals() {
     assert!(!has_colour(&format!("NO_COLOR=1 {list}")));
 }
 
+/// `script` gives the command a terminal.
+#[test]
+fn a_long_audit_shows_its_progress_to_a_terminal_alone() {
+    let session = Session::new();
+    for number in 0..2000 {
+        session.file(&format!("{number}.py"), "");
+    }
+    let audit = "countersign audit --no-config . >/dev/null";
+    let to_terminal = format!("TERM=xterm script -qec '{audit}' /dev/null </dev/null");
+    let to_pipe = format!("({audit}) 2>&1");
+    let shown = |command: &str| {
+        let output = session.output(command);
+        assert!(output.status.success(), "{command}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(shown(&to_terminal), "", "a short run");
+    session.file("one_more.py", "");
+    let bar = shown(&to_terminal);
+    assert!(bar.contains("/4002"), "{bar:?}");
+    assert!(bar.ends_with("\r\u{1b}[2K"), "the bar is left: {bar:?}");
+    assert_eq!(shown(&to_pipe), "", "into a pipe");
+}
+
 #[test]
 fn bytes_of_strangers_reach_no_terminal() {
     let session = Session::new();
