@@ -166,7 +166,7 @@ const UNPUBLISHED: &[(&str, &str)] = &[
     ),
     (
         "DocuSign",
-        "Its documentation and its repositories of examples show code and placeholders. \
+        "Its documentation and its repositories of examples show code and made-up values. \
          `docusign-esign` 10.0.0 for Node and 6.1.0 for Python do not verify.",
     ),
     (
