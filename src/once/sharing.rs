@@ -92,19 +92,25 @@ impl User {
         Ok(entered)
     }
 
-    /// Takes the `Arc` of another user whose answers are in the same store of this process. Layers
-    /// over one store each have an `Arc` of their own, and their users would keep it for each other.
+    /// Takes the `Arc` of another user of the namespace whose answers are in the same store of this
+    /// process. Layers over one store each have an `Arc` of their own, and their users would keep it
+    /// for each other.
     fn share_answers_with(&mut self, others: &[Arc<Self>]) {
         let Records::Answers(store) = &mut self.records else {
             return;
         };
-        let own = (**store).sharing();
-        // A database is there without us, and its pool closes with the layer that has it.
-        if own.is_shared() && !own.is_of_database() {
-            let mut known = others.iter().filter_map(|other| other.answers());
-            if let Some(same) = known.find(|known| known.sharing().is_one_store(own)) {
-                *store = Arc::clone(same);
-            }
+        let of_namespace = |other: &&Arc<Self>| other.namespace == self.namespace;
+        let mut known = others
+            .iter()
+            .filter(of_namespace)
+            .filter_map(|other| other.answers());
+        let same = known.find(|known| {
+            let own = (**store).sharing();
+            // A database is there without us, and its pool closes with the layer that has it.
+            own.is_shared() && !own.is_of_database() && known.sharing().is_one_store(own)
+        });
+        if let Some(same) = same {
+            *store = Arc::clone(same);
         }
     }
 
