@@ -26,22 +26,17 @@ pub(crate) struct Browser {
 impl Browser {
     /// Starts the browser, unless it is not installed; `tests/run.sh` installs it.
     pub(crate) async fn start(is_dark: bool) -> Option<Self> {
-        let driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn();
-        let Ok(mut driver) = driver else {
-            let may_skip = env::var_os("COUNTERSIGN_NO_SKIP").is_none();
-            assert!(may_skip, "chromedriver is not installed");
-            eprintln!("skipped: chromedriver is not installed");
-            return None;
+        let mut tries = 0;
+        // A driver ends at once if somebody else takes its port for one of two families of addresses.
+        let (driver, port) = loop {
+            let mut driver = start_driver()?;
+            if let Some(port) = port_of(&mut driver) {
+                break (driver, port);
+            }
+            tries += 1;
+            assert!(tries < 5, "chromedriver does not listen");
+            driver.wait().unwrap();
         };
-        let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = lines.map_while(Result::ok).find_map(|line| {
-            let port = line.split("successfully on port ").nth(1)?;
-            port.trim_end_matches('.').parse::<u16>().ok()
-        });
         let colours = format!(
             "--blink-settings=preferredColorScheme={}",
             u8::from(!is_dark)
@@ -56,7 +51,7 @@ impl Browser {
         wanted.insert("goog:loggingPrefs".to_owned(), json!({"browser": "ALL"}));
         let client = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
             .capabilities(wanted)
-            .connect(&format!("http://127.0.0.1:{}", port.unwrap()))
+            .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .unwrap();
         Some(Self { driver, client })
@@ -146,4 +141,28 @@ impl Drop for Browser {
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
+}
+
+/// `None` if it is not installed.
+fn start_driver() -> Option<Child> {
+    let driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    if driver.is_err() {
+        let may_skip = env::var_os("COUNTERSIGN_NO_SKIP").is_none();
+        assert!(may_skip, "chromedriver is not installed");
+        eprintln!("skipped: chromedriver is not installed");
+    }
+    driver.ok()
+}
+
+/// Returns the port that the driver listens on; `None` if the driver has ended.
+fn port_of(driver: &mut Child) -> Option<u16> {
+    let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+    lines.map_while(Result::ok).find_map(|line| {
+        let port = line.split("successfully on port ").nth(1)?;
+        port.trim_end_matches('.').parse().ok()
+    })
 }
