@@ -336,7 +336,7 @@ fn what_was_used_before_the_proxy_was_killed_stays_used() {
         std::thread::scope(|scope| {
             for raw in quarter {
                 let address = &address;
-                scope.spawn(move || crate::proxied::send(address, raw.as_bytes()));
+                scope.spawn(move || crate::proxied::try_send(address, raw.as_bytes()));
             }
             // Killed while they are on their way.
             upstream.wait_for(sent + 4);
