@@ -20,6 +20,7 @@ mod script;
 #[cfg(feature = "axum")]
 mod wire;
 
+#[cfg(feature = "inspect")]
 mod algorithms;
 mod canonical_json;
 mod header_scheme;
