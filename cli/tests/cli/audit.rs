@@ -87,48 +87,160 @@ fn rules_find_what_is_marked_and_nothing_else() {
     compare("rules");
 }
 
-/// Returns how often `expect: RULE` and `fine: RULE` stand in the cases, for each rule and each
-/// language.
-fn counts() -> BTreeMap<(String, String), [usize; 2]> {
-    let mut counts: BTreeMap<(String, String), [usize; 2]> = BTreeMap::new();
+/// A rule, and the ending of files of a language.
+type RuleIn = (String, String);
+
+/// Where the cases of a rule come from: those in which it finds something, and those that are fine.
+type Origins = [BTreeSet<String>; 2];
+
+/// Rules about this crate. No public code uses it yet: their cases are distinct by their place alone.
+const OF_THIS_CRATE: [&str; 4] = [
+    "danger-without-reason",
+    "effects-outside-transaction",
+    "route-without-verification",
+    "unverified-extractor",
+];
+
+/// Rules whose public code is not all named yet, in a language.
+const UNFINISHED: [(&str, &str); 49] = [
+    ("changed-across-await", "rs"),
+    ("check-skipped-without-secret", "rs"),
+    ("checked-then-changed", "rs"),
+    ("created-then-restricted", "rs"),
+    ("file-checked-then-used", "rs"),
+    ("file-exists-then-opened", "rs"),
+    ("link-followed", "rs"),
+    ("mac-compared-with-equals", "rs"),
+    ("mac-over-rewritten-data", "rs"),
+    ("secret-has-default", "rs"),
+    ("secret-in-code", "rs"),
+    ("select-then-write", "rs"),
+    ("signed-time-is-own-clock", "rs"),
+    ("time-compared-on-one-side", "rs"),
+    ("time-never-compared", "rs"),
+    ("used-get-then-set", "rs"),
+    ("body-read-again", "py"),
+    ("changed-across-await", "py"),
+    ("check-skipped-without-secret", "py"),
+    ("checked-then-changed", "py"),
+    ("created-then-restricted", "py"),
+    ("failed-check-passes", "py"),
+    ("file-checked-then-used", "py"),
+    ("file-exists-then-opened", "py"),
+    ("get-or-create-without-unique", "py"),
+    ("link-followed", "py"),
+    ("lock-outside-transaction", "py"),
+    ("lock-released-without-token", "py"),
+    ("mac-compared-with-equals", "py"),
+    ("mac-over-rewritten-data", "py"),
+    ("mac-over-sorted-data", "py"),
+    ("memory-can-forget", "py"),
+    ("memory-shorter-than-window", "py"),
+    ("owner-checked-then-changed", "py"),
+    ("read-modify-write", "py"),
+    ("recorded-before-check", "py"),
+    ("secret-has-default", "py"),
+    ("secret-in-code", "py"),
+    ("select-then-write", "py"),
+    ("serializer-checks-instance", "py"),
+    ("signed-time-is-own-clock", "py"),
+    ("task-before-commit", "py"),
+    ("time-compared-on-one-side", "py"),
+    ("time-never-compared", "py"),
+    ("unique-checked-then-inserted", "py"),
+    ("unsigned-input-used", "py"),
+    ("used-get-then-set", "py"),
+    ("view-filters-then-acts", "py"),
+    ("window-without-memory", "py"),
+];
+
+/// Returns the repository that a line `seen in OWNER/REPOSITORY, PATH` names.
+fn seen_in(line: &str) -> Option<&str> {
+    let place = line
+        .trim_start_matches(['#', '/', ' '])
+        .strip_prefix("seen in ")?;
+    let named = place.split_once(", ").filter(|(repository, path)| {
+        let parts: Vec<_> = repository.split('/').collect();
+        parts.len() == 2 && parts.iter().all(|it| !it.is_empty()) && path.contains('.')
+    });
+    Some(
+        named
+            .unwrap_or_else(|| panic!("an owner, a repository and a path: {line}"))
+            .0,
+    )
+}
+
+/// Returns where the cases of each rule come from, in each language.
+///
+/// A case is what stands between two empty lines. It marks `expect: RULE` or `fine: RULE`, and its line
+/// `seen in` names the public code that shows the same.
+fn origins() -> BTreeMap<RuleIn, Origins> {
+    let mut origins: BTreeMap<RuleIn, Origins> = BTreeMap::new();
     for entry in fs::read_dir(cases("rules")).unwrap() {
         let path = entry.unwrap().path();
         let language = path.extension().unwrap_or_default().to_str().unwrap();
-        for line in fs::read_to_string(&path).unwrap().lines() {
-            for (place, mark) in ["expect: ", "fine: "].into_iter().enumerate() {
-                let rules = line.split(mark).nth(1).unwrap_or_default();
-                for rule in rules.split([' ', ',']).filter(|it| it.contains('-')) {
-                    let key = (rule.to_owned(), language.to_owned());
-                    counts.entry(key).or_default()[place] += 1;
+        let text = fs::read_to_string(&path).unwrap();
+        for case in text.split("\n\n") {
+            let seen: Vec<_> = case.lines().filter_map(seen_in).collect();
+            assert!(seen.len() < 2, "one case has one place: {case}");
+            let marks: Vec<_> = case.lines().flat_map(marks).collect();
+            assert!(
+                seen.is_empty() || !marks.is_empty(),
+                "nothing is marked: {case}"
+            );
+            for (mark, rule, line) in marks {
+                let cases = &mut origins
+                    .entry((rule.to_owned(), language.to_owned()))
+                    .or_default()[mark];
+                if OF_THIS_CRATE.contains(&rule) {
+                    cases.insert(line.to_owned());
                 }
+                cases.extend(seen.iter().map(|it| it.to_lowercase()));
             }
         }
     }
-    counts
+    origins
+}
+
+/// Returns the rules that a line marks, each with its place in [`Origins`] and the line.
+fn marks(line: &str) -> impl Iterator<Item = (usize, &str, &str)> {
+    let of_mark = move |(place, mark)| {
+        let rules = line
+            .split(mark)
+            .nth(1)
+            .unwrap_or_default()
+            .split([' ', ',']);
+        rules
+            .filter(|it| it.contains('-'))
+            .map(move |rule| (place, rule, line))
+    };
+    ["expect: ", "fine: "]
+        .into_iter()
+        .enumerate()
+        .flat_map(of_mark)
 }
 
 /// A rule claims a language if some case of that language is of the rule.
 #[test]
-fn each_rule_has_cases_in_each_language_that_it_claims() {
-    let counts = counts();
+fn each_rule_has_cases_of_distinct_public_code_in_each_language_that_it_claims() {
+    let origins = origins();
     let session = Session::new();
     let list = session.stdout("countersign --json audit --list-rules");
-    let rules: Vec<Value> = list
+    let rules: BTreeSet<String> = list
         .lines()
-        .map(|it| serde_json::from_str(it).unwrap())
+        .map(|it| serde_json::from_str::<Value>(it).unwrap())
+        .map(|it| it["rule"].as_str().unwrap().to_owned())
         .collect();
     assert!(rules.len() > 30);
-    for rule in &rules {
-        let id = rule["rule"].as_str().unwrap();
-        assert!(counts.keys().any(|it| it.0 == id), "{id} has no case");
-    }
-    for ((rule, language), [expected, fine]) in &counts {
-        let is_rule = rules.iter().any(|it| it["rule"] == rule.as_str());
-        assert!(
-            !is_rule || *expected >= CASES_OF_A_RULE && *fine >= CASES_OF_A_RULE,
-            "{rule} in {language}: {expected} are found, and {fine} are fine"
-        );
-    }
+    let marked: BTreeSet<_> = origins.keys().map(|it| it.0.clone()).collect();
+    assert_eq!(marked, rules, "a rule without a case, or a mark of no rule");
+    let is_short = |it: &Origins| it.iter().any(|cases| cases.len() < CASES_OF_A_RULE);
+    let short: BTreeMap<_, _> = origins.iter().filter(|it| is_short(it.1)).collect();
+    let of: BTreeSet<_> = short
+        .keys()
+        .map(|it| (it.0.as_str(), it.1.as_str()))
+        .collect();
+    assert_eq!(of, UNFINISHED.into(), "{short:#?}");
 }
 
 #[test]

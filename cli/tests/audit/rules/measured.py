@@ -1,5 +1,4 @@
-"""What public code taught the rules. Each case is written again in own words; `seen:` names where the
-shape comes from."""
+"""What public code taught the rules. Each case is written again in own words."""
 import hashlib
 import hmac
 import os
@@ -23,7 +22,8 @@ class Screens:
         salted = self.salt + model.title
         return f"{salted.upper()} {now()}"
 
-    async def show(self, model, last_hash):  # fine: mac-compared-with-equals, signed-time-is-own-clock  # seen: dcfrqb/vpn-bot
+    # seen in dcfrqb/vpn-bot, src/app/ui/screen_manager.py
+    async def show(self, model, last_hash):  # fine: mac-compared-with-equals, signed-time-is-own-clock
         text = await self.render(model)
         return self.hash_of(text) == last_hash
 
@@ -38,11 +38,13 @@ def through_a_helper(fields, sign, api_secret):
 
 
 # secret-in-code: the key is public by a standard, and the message is the secret.
-def master_of_a_wallet(wallet):  # fine: secret-in-code  # seen: bigidulka/crypto-payment-gateway
+# seen in bigidulka/crypto-payment-gateway, src/crypto/hd_wallet.py
+def master_of_a_wallet(wallet):  # fine: secret-in-code
     return hmac.new(b"Bitcoin seed", wallet.seed, hashlib.sha512).digest()
 
 
-def of_a_curve(self):  # fine: secret-in-code  # seen: bigidulka/crypto-payment-gateway
+# seen in bigidulka/crypto-payment-gateway, src/crypto/solana_wallet.py
+def of_a_curve(self):  # fine: secret-in-code
     return hmac.new(b"ed25519 chain", self.mnemonic, hashlib.sha512).digest()
 
 
@@ -58,11 +60,13 @@ def name_without_a_name(email):  # fine: secret-in-code
 
 
 # secret-has-default
-SECRET_DIR = os.environ.get("RUNTIME_SECRET_DIR", "/tmp/secrets")  # fine: secret-has-default  # seen: nelsonboulangerie/django-shopman
+# seen in nelsonboulangerie/django-shopman, config/settings.py
+SECRET_DIR = os.environ.get("RUNTIME_SECRET_DIR", "/tmp/secrets")  # fine: secret-has-default
 SECRET_PLACE = os.environ.get("SIGNING_SECRET_PLACE", "/etc/signing")  # fine: secret-has-default
 
 
-def start_a_child():  # fine: secret-has-default  # seen: matanmalka1/binder-billing-crm
+# seen in matanmalka1/binder-billing-crm, scripts/run.py
+def start_a_child():  # fine: secret-has-default
     return {**os.environ, "JWT_SECRET": os.environ.get("JWT_SECRET", "dev-only")}
 
 
@@ -126,21 +130,24 @@ def ship_a_locked_row(request, pk):  # fine: checked-then-changed
         Message.objects.create(order=order)
 
 
+# seen in SharkTrchBrasil/back_end_python_fastAPI, src/api/app/services/customer_order_service.py
 def stock_if_counted(db, item):
     product = db.query(Product).filter(Product.id == item.product_id).first()
-    if product and product.stock_quantity is not None:  # fine: checked-then-changed  # seen: SharkTrchBrasil/back_end_python_fastAPI
+    if product and product.stock_quantity is not None:  # fine: checked-then-changed
         product.stock_quantity -= item.quantity  # expect: read-modify-write
     db.commit()
 
 
+# seen in vkhansen/Telegram-shop-Physical, bot/payments/refunds.py
 def filled_in_first(db, pk, more):
     user = db.query(User).filter(User.id == pk).first()
-    if user.balance is None:  # fine: checked-then-changed  # seen: vkhansen/Telegram-shop-Physical
+    if user.balance is None:  # fine: checked-then-changed
         user.balance = 0
     db.commit()
 
 
-def claimed_before(pk):  # fine: checked-then-changed  # seen: nelsonboulangerie/django-shopman
+# seen in nelsonboulangerie/django-shopman, packages/orderman/shopman/orderman/dispatch.py
+def claimed_before(pk):  # fine: checked-then-changed
     job = Job.objects.get(pk=pk)
     if job.status != "queued":
         return
@@ -161,7 +168,8 @@ def updated_and_not_asked(pk):
     job.save()  # expect: checked-then-changed
 
 
-def retries_left(db, pk):  # fine: checked-then-changed  # seen: lukaszj321/reliable-webhook-service
+# seen in lukaszj321/reliable-webhook-service, src/reliable_webhook_service/delivery_job_execution_service.py
+def retries_left(db, pk):  # fine: checked-then-changed
     job = db.query(Job).filter(Job.id == pk).first()
     if not isinstance(job.attempts, int) or job.attempts < 0:
         raise Refused
@@ -170,7 +178,8 @@ def retries_left(db, pk):  # fine: checked-then-changed  # seen: lukaszj321/reli
 
 
 # read-modify-write
-def starts_again(db, pk):  # fine: read-modify-write  # seen: hussu97/mm-ecommerce
+# seen in hussu97/mm-ecommerce, apps/api/app/services/batching_service.py
+def starts_again(db, pk):  # fine: read-modify-write
     run = db.query(Job).filter(Job.id == pk).first()
     run.attempts = 0
     run.attempts += 1
@@ -178,7 +187,8 @@ def starts_again(db, pk):  # fine: read-modify-write  # seen: hussu97/mm-ecommer
 
 
 # used-get-then-set
-def place_of(address, find):  # fine: used-get-then-set  # seen: nelsonboulangerie/django-shopman
+# seen in nelsonboulangerie/django-shopman, shopman/shop/services/geocoding.py
+def place_of(address, find):  # fine: used-get-then-set
     key = f"place:{address}"
     if cache.get(key) is not None:
         return cache.get(key)
@@ -190,14 +200,16 @@ def place_of(address, find):  # fine: used-get-then-set  # seen: nelsonboulanger
     return place
 
 
-def shut_out(name, attempts):  # fine: used-get-then-set  # seen: SharkTrchBrasil/back_end_python_fastAPI
+# seen in SharkTrchBrasil/back_end_python_fastAPI, src/api/admin/routes/auth.py
+def shut_out(name, attempts):  # fine: used-get-then-set
     if cache.get(f"shut:{name}"):
         raise Refused
     if attempts >= 5:
         cache.set(f"shut:{name}", "yes", 900)
 
 
-def within_a_rate(address):  # fine: used-get-then-set  # seen: gowthamnandha/django-webhook-receiver
+# seen in gowthamnandha/django-webhook-receiver, webhook_project/webhook/services.py
+def within_a_rate(address):  # fine: used-get-then-set
     key = f"rate:{address}"
     current = cache.get(key, 0)
     if current >= 10:
@@ -209,7 +221,8 @@ def within_a_rate(address):  # fine: used-get-then-set  # seen: gowthamnandha/dj
 
 
 # unique-checked-then-inserted
-def first_role(db):  # fine: unique-checked-then-inserted  # seen: stanmart1/readnwin-fastapi
+# seen in stanmart1/readnwin-fastapi, readnwin-backend/create_superadmin.py
+def first_role(db):  # fine: unique-checked-then-inserted
     if not db.query(Role).filter(Role.name == "administrator").first():
         db.add(Role(name="administrator"))
         db.commit()
@@ -218,26 +231,29 @@ def first_role(db):  # fine: unique-checked-then-inserted  # seen: stanmart1/rea
 TOPIC_SENT = "sent"
 
 
-def another_topic(self, order):  # fine: unique-checked-then-inserted  # seen: nelsonboulangerie/django-shopman
+# seen in nelsonboulangerie/django-shopman, shopman/shop/handlers/production_alerts.py
+def another_topic(self, order):  # fine: unique-checked-then-inserted
     if Message.objects.filter(topic=self.topic, order=order).exists():
         return
     Message.objects.create(topic=TOPIC_SENT)
 
 
 # task-before-commit
-def written_to_an_outbox(self, session, order):  # fine: task-before-commit  # seen: Asmolu/telegram-shop-platform
+# seen in Asmolu/telegram-shop-platform, backend/app/modules/orders/service.py
+def written_to_an_outbox(self, session, order):  # fine: task-before-commit
     session.add(order)
     self.outbox_service.enqueue(order.id)
     session.commit()
 
 
 # recorded-before-check
+# seen in SharkTrchBrasil/back_end_python_fastAPI, src/core/security/hmac.py
 def named_before(body, signature, nonce, client):
     key = f"nonce:{nonce}"
     if not cache.set(key, "1", nx=True, px=60000):
         return False
     mine = hmac.new(client.key, body, hashlib.sha256).hexdigest()
-    return hmac.compare_digest(mine, signature)  # expect: recorded-before-check  # seen: SharkTrchBrasil/back_end_python_fastAPI
+    return hmac.compare_digest(mine, signature)  # expect: recorded-before-check
 
 
 # changed-across-await

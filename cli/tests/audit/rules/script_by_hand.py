@@ -1,8 +1,9 @@
-"""Run by hand, once: seen in stanmart1/readnwin-fastapi, where a script makes the first user."""
+"""Run by hand, once: a script makes the first user."""
 from shop.db import session
 from shop.schema import User
 
 
+# seen in stanmart1/readnwin-fastapi, readnwin-backend/update_admin_user.py
 def first_user(email):  # fine: unique-checked-then-inserted
     if session.query(User).filter(User.email == email).first():
         return
