@@ -20,7 +20,7 @@ pub(crate) const DONE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone"
 /// The body of the requests that tests sign.
 pub(crate) const ORDER: &str = r#"{"amount": 10}"#;
 
-/// What the settings of a route say unless a test says otherwise.
+/// The settings of a route, unless a test names others.
 pub(crate) const KEYS: &str = r#"
 scheme = "http-message-signatures"
 keys = [{ id = "partner-1", file = "secret" }]
@@ -80,7 +80,7 @@ impl<'s> Proxied<'s> {
     }
 }
 
-/// What came back on a connection.
+/// All that came back on a connection.
 #[derive(Debug)]
 pub(crate) struct Answer(pub(crate) String);
 
@@ -89,7 +89,7 @@ impl Answer {
         self.statuses().first().copied().unwrap_or_default()
     }
 
-    /// Of all answers on the connection.
+    /// Returns the status of each answer on the connection.
     pub(crate) fn statuses(&self) -> Vec<u16> {
         let parts = self.0.split("HTTP/1.").skip(1);
         parts.map(|part| part[2..5].parse().unwrap()).collect()

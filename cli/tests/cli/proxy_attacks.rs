@@ -116,7 +116,8 @@ fn connection_cannot_name_away_our_fields_or_a_covered_one() {
     let route = format!("{KEYS}{ALL}");
     let proxied = Proxied::start(&session, &upstream, &route);
     let signed = Signed::new(&session, "POST", "/transfer", ORDER);
-    // One that is covered: the request is refused, because a hop before may have taken it out.
+    // A covered header is named by `Connection`: the request is refused, because a hop before may
+    // have taken the header out.
     let answer = proxied.send(signed.with("connection: content-type\r\n"));
     assert_eq!(
         (answer.status(), upstream.seen().len()),
@@ -345,7 +346,7 @@ fn a_line_end_in_an_event_id_writes_no_header() {
     let proxied = Proxied::start(&session, &upstream, route);
     let event = r#"{"id":"evt_1\r\nx-admin: 1"}"#;
     let signed = Signed::by(&session, "stripe", "POST", "/", event).raw();
-    // It is not used up by the refusal.
+    // The refusal does not use up the request.
     for _ in 0..2 {
         let answer = proxied.send(&signed);
         assert_eq!(

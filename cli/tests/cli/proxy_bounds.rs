@@ -127,7 +127,8 @@ fn outputs_that_nobody_reads_stop_nothing_and_take_no_memory() {
 #[test]
 fn slow_connections_take_a_bounded_and_flat_memory() {
     const ROUNDS: usize = 4;
-    /// Of each connection, in KiB. Most of it is what has been read of its head or body.
+    /// The memory of each connection, in KiB. Most of it holds the part of the head or body that
+    /// was read.
     const EACH: u64 = 48;
 
     let count: usize = env::var("COUNTERSIGN_CASES").map_or(256, |cases| cases.parse().unwrap());
@@ -164,7 +165,7 @@ fn slow_connections_take_a_bounded_and_flat_memory() {
                 stream
             })
             .collect();
-        // Others are answered all the while.
+        // Other clients are answered all the while.
         assert_eq!(send(address, get.as_bytes()).status(), 200);
         let peak = (0..10).map(|_| memory(pid)).max().unwrap();
         drop(slow);

@@ -1,4 +1,4 @@
-//! What all requests of `countersign proxy` may take up together.
+//! The budgets that all requests of `countersign proxy` share.
 
 use std::{
     io::{Read as _, Write as _},
@@ -204,7 +204,7 @@ fn bodies_of_strangers_give_way_to_others_and_leave_the_room_of_verified_bodies(
         let mut stream = TcpStream::connect(proxied.listening.address()).unwrap();
         let head = format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 1048576\r\n\r\n");
         stream.write_all(head.as_bytes()).unwrap();
-        // All but the last byte.
+        // The whole body except its last byte.
         stream.write_all(&vec![b'a'; 1_048_575]).unwrap();
         stream
     };
@@ -235,7 +235,7 @@ fn bodies_of_strangers_give_way_to_others_and_leave_the_room_of_verified_bodies(
     let whole =
         "POST /open HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\nconnection: close\r\n\r\ndone";
     assert_eq!(proxied.send(whole).status(), 200);
-    // Nor does the application give way to strangers.
+    // The application does not give way to strangers either.
     signing.write_all(b"gn").unwrap();
     let mut signed = String::new();
     signing.read_to_string(&mut signed).unwrap();
@@ -256,7 +256,7 @@ fn bodies_of_webhooks_that_nobody_signed_displace_none_whose_signature_was_accep
         "[upstreams.app]",
         "[limits]\nbody-bytes = 4194304\n\n[upstreams.app]",
     );
-    // Each has a share of its own.
+    // Each route has a share of its own.
     let paths = ["/one", "/two", "/three"];
     for path in paths {
         let name = &path[1..];
@@ -355,7 +355,7 @@ fn a_stream_of_http2_is_had_before_the_claim() {
     );
     release.send(()).unwrap();
     assert_eq!(answering.join().unwrap().status(), 200);
-    // Nothing was claimed: the very same request is served.
+    // The refusal claimed nothing: the very same request is served.
     release.send(()).unwrap();
     assert_eq!(proxied.send(&second).status(), 200);
     assert_eq!(proxied.send(&second).status(), 409);
@@ -367,7 +367,7 @@ fn a_stream_of_http2_is_had_before_the_claim() {
 fn an_upstream_that_never_accepts_takes_no_seat_of_the_routes_of_another() {
     let session = Session::new();
     let upstream = Upstream::start(DONE);
-    // It takes connections, and says nothing: no handshake of TLS is finished.
+    // This server takes connections and says nothing, so that no handshake of TLS is finished.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     configure(&session, &upstream.url, KEYS);
     let hangs = format!(
@@ -403,7 +403,7 @@ fn an_upstream_that_never_accepts_takes_no_seat_of_the_routes_of_another() {
     assert_eq!(answer.status(), 200, "{answer:?}");
 }
 
-/// What a file says of bodies is read, and in force, as one.
+/// The limits of bodies in a file come into force together.
 #[test]
 fn a_reload_takes_bodies_by_the_limits_that_it_names() {
     let session = Session::new();
@@ -450,7 +450,8 @@ fn a_reload_takes_bodies_by_the_limits_that_it_names() {
     assert!(said.contains("limits of connections"), "{said}");
 }
 
-/// Whoever has overheard the head of a signed request can begin it any number of times, and end it never.
+/// An attacker who has overheard the head of a signed request can begin it any number of times, and
+/// never end it.
 #[test]
 fn an_overheard_head_with_endless_bodies_displaces_no_genuine_body_of_its_key() {
     let session = Session::new();

@@ -259,7 +259,7 @@ fn each_tenant_has_keys_of_its_own_which_are_read_again() {
     until(third, "new", 200);
     assert_eq!(send("aaa", 4).0, 404);
     assert_eq!(send("acme", 5).0, 200);
-    // One that cannot be read keeps nobody else from being removed.
+    // A file that cannot be read does not keep another tenant from being removed.
     std::fs::remove_file(session.path().join("tenants/aaa")).unwrap();
     std::fs::remove_file(session.path().join("tenants/new")).unwrap();
     session.file("tenants/empty", "");
@@ -342,7 +342,7 @@ fn a_route_that_observes_lets_everything_pass_without_an_identity() {
     assert_eq!(upstream.seen().len(), 2);
 }
 
-/// Whoever begins types what the page prints.
+/// A newcomer types what the page prints.
 #[test]
 fn the_first_example_of_the_page_is_valid_as_printed() {
     let page = include_str!("../../proxy.md");

@@ -1,4 +1,4 @@
-//! Who a client of `countersign proxy` is, and how much of it one client may take up.
+//! The address of a client of `countersign proxy`, and how much one client may take up.
 
 use std::{
     io::{Read as _, Write as _},

@@ -65,7 +65,7 @@ fn passes(proxied: &Proxied<'_>, fields: &[(&str, &str)], body: &[u8]) -> bool {
         &frame(DATA, END_STREAM, 1, body),
     ]
     .concat();
-    // It may close the connection before the end of this.
+    // The proxy may close the connection before all of this is written.
     let _ = stream.write_all(&request);
     while let Some((kind, payload)) = read_frame(&mut stream) {
         match kind {
@@ -114,7 +114,7 @@ fn strangers_who_take_nothing_of_their_refusals_hold_no_seat() {
             refused += 1;
         }
     }
-    // Their bodies are still to be taken.
+    // The bodies of these answers are still to be taken.
     let signed = Signed::new(&session, "POST", "/transfer", ORDER);
     assert_eq!(proxied.send(signed.raw()).status(), 200);
     drop(stream);
@@ -283,7 +283,8 @@ fn requests_of_one_client_are_counted_over_http2_too() {
     });
 }
 
-/// Nothing more is asked on it: it would hold up the end for as long as its client stays.
+/// A connection that finishes its handshake during the end takes no request. Otherwise a client
+/// could hold up the end.
 #[test]
 fn a_handshake_that_the_end_meets_is_told_to_go_away() {
     const PING: u8 = 6;
@@ -320,7 +321,7 @@ fn a_handshake_that_the_end_meets_is_told_to_go_away() {
                 HEADERS => is_answered = true,
                 GOAWAY => goes_away = true,
                 PING => {
-                    // It may have closed the connection by then.
+                    // The proxy may have closed the connection by now.
                     let _ = client.write_all(&frame(PING, ACK, 0, &payload));
                 }
                 _ => {}

@@ -100,7 +100,7 @@ fn answers_without_a_body_end_with_their_heads() {
         stream.write_all(answer.as_bytes()).is_ok()
     });
     let proxied = Proxied::start(&session, &upstream, "danger-open = true\n");
-    // On one connection: whatever followed an answer would stand before the next.
+    // All requests use one connection, where bytes behind an answer would come before the next one.
     let mut all = String::new();
     for target in ["GET /204", "GET /304", "HEAD /head", "HEAD /chunked"] {
         all.push_str(&format!("{target} HTTP/1.1\r\nhost: a\r\n\r\n"));
@@ -120,7 +120,7 @@ fn answers_without_a_body_end_with_their_heads() {
     assert!(heads[4].ends_with("\r\n\r\ndone"), "{answer:?}");
 }
 
-/// Whatever an upstream sends behind an answer is the answer to no other request.
+/// Bytes that an upstream sends behind an answer are not the answer to another request.
 #[test]
 fn bytes_behind_an_answer_are_not_taken_for_the_next() {
     let session = Session::new();

@@ -120,7 +120,7 @@ fn an_end_under_load_loses_no_request_and_doubles_none() {
     let mut unanswered = 0;
     for (number, answer) in &answers {
         if answer.0.is_empty() {
-            // It was not acted on: the very same request passes now.
+            // The request was not acted on: the very same request passes now.
             unanswered += 1;
             let answer = proxied.send(requests[*number].raw());
             assert_eq!(answer.statuses(), [200], "{number}: {answer:?}");
@@ -174,7 +174,7 @@ fn a_kill_under_load_with_retryable_has_at_most_one_more_effect_of_what_was_on_i
         let effects = effects(&upstream);
         let twice = effects.values().filter(|count| **count == 2).count();
         assert!(effects.values().all(|count| *count <= 2), "{effects:?}");
-        // Each client had one on its way when the proxy was killed.
+        // Each client had one request on its way when the proxy was killed.
         assert!(twice - on_their_way <= CLIENTS, "{twice}: {effects:?}");
         on_their_way = twice;
         assert_eq!(effects.len(), round * 100 + part.len());

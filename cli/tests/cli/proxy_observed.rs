@@ -1,4 +1,5 @@
-//! What an operator sees of `countersign proxy`: measurements, and refusals that a route only observes.
+//! An operator of `countersign proxy` sees measurements, and the refusals that a route only
+//! observes.
 
 use std::{io::Write as _, net::TcpStream};
 

@@ -71,7 +71,8 @@ fn a_reload_takes_other_routes_and_keys_and_a_bad_file_keeps_the_old_ones() {
     edit(&session, "path = \"/\"", "pathh = \"/\"");
     proxied.listening.signal("-HUP");
     assert_eq!(proxied.listening.object()["reloaded"], false);
-    // Another key, another upstream, and one more route: the first is refused by then.
+    // The new file has another key, another upstream and one more route. The first key is refused
+    // then.
     edit(&session, "pathh = \"/\"", "path = \"/\"");
     let other = Upstream::start(DONE);
     edit(&session, &upstream.url, &other.url);
@@ -95,8 +96,8 @@ fn a_reload_takes_other_routes_and_keys_and_a_bad_file_keeps_the_old_ones() {
     assert_eq!((upstream.seen().len(), other.seen().len()), (1, 2));
 }
 
-/// Its requests count on, and its connections serve on: more than may be at one time would reach the
-/// server otherwise.
+/// The requests of such an upstream still count, and its connections stay open. Otherwise more
+/// requests than allowed would reach the server at one time.
 #[test]
 fn an_upstream_that_did_not_change_keeps_its_turns_and_connections_over_a_reload() {
     let session = Session::new();
@@ -154,7 +155,7 @@ fn a_reload_that_waits_for_a_store_does_not_hold_up_the_end() {
     let session = Session::new();
     let upstream = Upstream::start(DONE);
     let proxied = Proxied::start(&session, &upstream, KEYS);
-    // It takes connections, and says nothing.
+    // This store takes connections, and says nothing.
     let store = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("postgres://a@{}/a", store.local_addr().unwrap());
     edit(&session, "sqlite:used.db", &url);
@@ -281,7 +282,7 @@ fn the_end_waits_for_a_retryable_request_whose_client_has_gone() {
     release.send(()).unwrap();
     let (said, code) = proxied.listening.end();
     assert_eq!(code, Some(0), "{said}");
-    // Its outcome is on record: the next process acts on no retry.
+    // The outcome of the request is on record, so the next process does not act on a retry.
     drop(release);
     let proxied = Proxied::of(&session);
     let retried = proxied.send(&signed);

@@ -34,7 +34,7 @@ fn plain(path: &str, lines: &str, body: &str) -> String {
     )
 }
 
-/// One route that signs by Standard Webhooks, and where it listens.
+/// Starts a proxy with one route that signs by Standard Webhooks. Returns it and its address.
 fn signing<'s>(session: &'s Session, upstream: &Upstream, more: &str) -> (Proxied<'s>, String) {
     let url = &upstream.url;
     session.file(

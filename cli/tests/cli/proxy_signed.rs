@@ -1,4 +1,5 @@
-//! What the proxy forwards is signed, for an upstream that wants to know that it came through the proxy.
+//! The proxy signs what it forwards, so that an upstream can tell that a request came through the
+//! proxy.
 
 use crate::{
     proxied::{DONE, KEYS, Proxied, Signed, edit},
@@ -57,7 +58,7 @@ fn what_is_forwarded_is_signed_with_the_identity_of_the_client() {
         ] {
             assert!(covered.contains(name), "{name}: {covered}");
         }
-        // Whoever changes who the client is, or the path, is found.
+        // A change of the client's name or of the path is found.
         for (from, to) in [
             ("\"partner-1\"", "\"partner-2\""),
             ("/transfer", "/other"),

@@ -337,7 +337,7 @@ fn the_password_of_a_store_is_in_no_line() {
     let session = Session::new();
     session.hide(PASSWORD.as_bytes());
     let upstream = Upstream::start(DONE);
-    // It takes connections, and answers nothing that a server would.
+    // This server takes connections, and answers as no store does.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! What `countersign proxy` tells systemd, over a real socket.
+//! `countersign proxy` tells systemd its state, over a real socket.
 
 use std::{os::unix::net::UnixDatagram, time::Duration};
 
@@ -22,7 +22,7 @@ fn systemd_is_told_of_readiness_of_reloads_and_of_the_end() {
     configure(&session, "http://127.0.0.1:1", "danger-open = true\n");
     let mut listening = Listening::proxy_in(&session, "NOTIFY_SOCKET=$PWD/notify.sock");
     assert_eq!(told().trim(), "READY=1");
-    // It is told of a reload that fails too, and that the proxy goes on.
+    // systemd is also told of a reload that fails, and that the proxy goes on.
     edit(&session, "path = \"/\"", "pathh = \"/\"");
     for expected in [false, true] {
         listening.signal("-HUP");

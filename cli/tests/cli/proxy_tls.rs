@@ -193,7 +193,7 @@ fn a_certificate_is_reloaded_without_dropping_a_connection_and_a_bad_one_keeps_t
     assert!(said.contains("it holds no certificate"), "{said}");
 }
 
-/// Its client can have asked for nothing before.
+/// The client of a handshake has not asked for anything yet.
 #[test]
 fn a_handshake_that_the_end_meets_is_finished_and_its_request_answered() {
     let session = Session::new();
@@ -225,7 +225,7 @@ fn a_certificate_that_has_expired_or_will_soon_is_warned_of() {
     let session = Session::new();
     configure_tls(&session, "http://127.0.0.1:1");
     let check = "countersign proxy --config proxy.toml --check";
-    // It is for two days.
+    // The certificate is valid for two days.
     let soon = session.run(check);
     assert!(soon.contains("a.pem` expires at 20"), "{soon}");
     assert!(soon.contains("the configuration is valid"), "{soon}");
@@ -309,6 +309,6 @@ fn a_server_of_https_is_believed_by_the_authority_that_the_file_names_and_no_oth
     let unavailable = (502, "upstream_unavailable".to_owned());
     assert_eq!(ask(""), unavailable);
     assert_eq!(ask("\nca = \"other.pem\""), unavailable);
-    // Nothing was claimed: the same request passes once there is a server to believe.
+    // The refusal claimed nothing: the same request passes once the proxy believes the server.
     assert_eq!(ask("\nca = \"ca.pem\""), (200, String::new()));
 }

@@ -1,4 +1,4 @@
-//! What becomes of requests if the server behind the proxy is missing, breaks off or misbehaves.
+//! The server behind the proxy is missing, breaks off or misbehaves.
 
 use std::{
     io::{Read as _, Write as _},
@@ -90,7 +90,7 @@ fn a_request_is_not_sent_again_once_bytes_have_reached_the_upstream() {
             expected,
             "{fault}: {answer:?}"
         );
-        // Its outcome is unknown, so that it stays used.
+        // The outcome of the request is unknown, so it stays used.
         assert_eq!(proxied.send(&signed).status(), 409, "{fault}");
         assert_eq!(upstream.seen().len(), count, "{fault}");
     }
@@ -121,7 +121,7 @@ fn an_upstream_that_hangs_ends_in_a_time_out() {
 #[test]
 fn a_connection_that_the_upstream_has_closed_costs_no_request() {
     let session = Session::new();
-    // It says nothing of `Connection: close`, and closes behind each answer.
+    // This server closes behind each answer, without `Connection: close`.
     let upstream = Upstream::answering(|stream, _| {
         stream.write_all(DONE.as_bytes()).unwrap();
         false
@@ -165,7 +165,7 @@ fn an_answer_before_the_body_is_passed_on() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
-            // Not a byte of the request is read before the answer.
+            // This server answers before it reads a byte of the request.
             let early = "HTTP/1.1 413 Payload Too Large\r\nContent-Length: 5\r\n\r\nearly";
             let _ = stream.write_all(early.as_bytes());
             let mut rest = Vec::new();
@@ -349,7 +349,7 @@ fn what_was_used_before_the_proxy_was_killed_stays_used() {
         }
         sent = upstream.seen().len();
     }
-    // Each nonce at most once, and none that came again.
+    // The server saw each nonce at most once.
     let mut nonces: Vec<String> = upstream
         .seen()
         .iter()
@@ -365,7 +365,7 @@ fn what_was_used_before_the_proxy_was_killed_stays_used() {
     nonces.sort();
     nonces.dedup();
     assert_eq!(nonces.len(), all, "a request had two effects");
-    // Of each quarter, some were answered before the proxy was killed.
+    // Some requests of each quarter were answered before the proxy was killed.
     assert!(all >= 16, "{all}");
 }
 
@@ -443,7 +443,7 @@ fn a_connection_that_waits_for_too_long_is_closed_though_nobody_asks_again() {
     }
 }
 
-/// Its address may have another server by now.
+/// The address of an upstream may have another server after a reload.
 #[test]
 fn a_reload_renews_connections_of_http2() {
     use axum::{Router, routing::post};
