@@ -7,7 +7,7 @@
 //! doubled or lost in every round, whatever the machine. Nothing holds up the page's own handler.
 //!
 //! A page `name` is made of:
-//! - `src/guide/patterns/name.md`: the fault, the answer, its cost, and what stays open;
+//! - `src/guide/patterns/name.md`: the fault, the answer, its cost and its limits;
 //! - `src/guide/patterns/name.rs`: the code of the answer, with `use super::{Failure, Pool}`; both are
 //!   shown by two lines in `src/guide/patterns/mod.rs`;
 //! - `tests/patterns/name.rs`: what the page promises, and its twin;

@@ -118,7 +118,7 @@ fn a_request_that_verifies_needs_no_explanation() {
     );
 }
 
-/// What Python itself writes, and not our own reading of it.
+/// Python itself writes the body, and not our own reading of Python.
 #[test]
 fn json_that_python_wrote_again_is_explained() {
     let session = Session::new();

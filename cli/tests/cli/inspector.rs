@@ -212,7 +212,7 @@ async fn the_inspector_shows_requests_as_they_come_and_sends_them_again() {
         .until("document.activeElement.id === 'search'")
         .await;
 
-    // Everything that can be operated has a name.
+    // Each control has a name.
     let nameless = browser
         .script(
             "return [...document.querySelectorAll('button, input, a, summary')].filter((it) =>

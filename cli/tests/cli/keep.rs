@@ -143,7 +143,7 @@ impl Drop for Server {
     }
 }
 
-/// Two servers, and then a new one, on Redis and on PostgreSQL.
+/// Two servers, and then a third one, share Redis or PostgreSQL.
 #[test]
 fn servers_with_one_store_accept_a_request_once() {
     let session = Session::new();
@@ -161,7 +161,7 @@ fn servers_with_one_store_accept_a_request_once() {
             eprintln!("skipped: COUNTERSIGN_POSTGRES_URL is not set");
         }
     }
-    // Another run has the same database.
+    // Another run of this test may have the same database.
     let body = folder.as_str();
     let signed = github(&session, body);
     let length = body.len();

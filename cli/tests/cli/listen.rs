@@ -56,7 +56,7 @@ fn what_sign_gives_to_curl_is_verified_by_listen_for_every_scheme() {
     let session = Session::new();
     for (at, scheme) in schemes(&session).into_iter().enumerate() {
         keygen(&session, &scheme);
-        // Some schemes sign the URL: it is a name that curl is told to find here.
+        // Some schemes sign the URL. Its host is a name that curl is told to find here.
         let origin = "http://hooks.example";
         let arguments = format!("{scheme} --secret-file {scheme}.secret --origin {origin}");
         let mut listening = Listening::json(&session, &arguments);
@@ -318,7 +318,7 @@ fn a_refused_request_is_searched_for_its_cause() {
         "{object}"
     );
     assert!(!answer.contains("line end"), "{answer}");
-    // Another body altogether, and one that is too long to be searched.
+    // A body that was never signed, and a body that is too long to be searched.
     send(listening.address(), &post("{}"));
     let object = listening.object();
     assert_eq!(object["explained"], false);
@@ -326,7 +326,7 @@ fn a_refused_request_is_searched_for_its_cause() {
     send(listening.address(), &post(&"x".repeat(1024 * 1024 + 1)));
     let object = listening.object();
     assert_eq!(object["not_searched"], "the body is longer than 1 MiB");
-    // One at a time.
+    // Only one request at a time is searched.
     let address = listening.address().to_owned();
     let long = post(&"[1,2]\n".repeat(100_000));
     let threads: Vec<_> = (0..4)
@@ -501,7 +501,8 @@ fn a_body_of_a_get_and_cookies_of_http_2_reach_the_upstream() {
     }
 }
 
-/// Nothing at all, the beginning of HTTP/2, and HTTP/2 that does not answer.
+/// Silent connections: without a byte, with the beginning of HTTP/2, and with HTTP/2 that does not
+/// answer.
 #[test]
 fn connections_that_say_nothing_are_closed() {
     let session = Session::new();
@@ -518,7 +519,7 @@ fn connections_that_say_nothing_are_closed() {
     for stream in &mut streams {
         let deadline = std::time::Duration::from_secs(60);
         stream.set_read_timeout(Some(deadline)).unwrap();
-        // It ends, or is reset; a deadline that passes is neither.
+        // The connection ends or is reset. A deadline that passes is an error.
         if let Err(error) = stream.read_to_end(&mut Vec::new()) {
             assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
         }

@@ -20,7 +20,7 @@ pub(crate) struct Listening<'s> {
     child: Child,
     lines: Receiver<String>,
     said: String,
-    /// Such as `http://127.0.0.1:4000`.
+    /// The address of the command, such as `http://127.0.0.1:4000`.
     pub(crate) url: String,
 }
 
@@ -49,7 +49,7 @@ impl<'s> Listening<'s> {
         let command = format!("{variables} exec countersign proxy --json --config proxy.toml");
         let mut listening = Self::start(session, &command);
         let first = listening.object();
-        // One that only signs has no other address.
+        // A proxy that only signs has no other address.
         let url = first["listening"].as_str().or(first["signing"].as_str());
         listening.url = url.unwrap().to_owned();
         listening
@@ -150,13 +150,13 @@ impl<'s> Listening<'s> {
         assert!(killed.success());
     }
 
-    /// Presses Ctrl-C. All that was printed, and the exit code.
+    /// Presses Ctrl-C. Returns all that was printed, and the exit code.
     pub(crate) fn stop(self) -> (String, Option<i32>) {
         self.interrupt();
         self.end()
     }
 
-    /// All that was printed until the command ended, and the exit code.
+    /// Waits for the end of the command. Returns all that was printed, and the exit code.
     pub(crate) fn end(mut self) -> (String, Option<i32>) {
         while let Ok(line) = self.lines.recv_timeout(DEADLINE) {
             self.said.push_str(&line);

@@ -28,7 +28,8 @@ fn package(python: &str, script: &str, arguments: &[&str]) -> PathBuf {
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim_end())
 }
 
-/// What is installed runs, passes its arguments and its exit code on, and prints what it should.
+/// The installed command runs, passes its arguments and its exit code on, and prints what it
+/// should.
 fn runs(installed: &Path) {
     let version = run(Command::new(installed).arg("--version"));
     let printed = String::from_utf8(version.stdout).unwrap();

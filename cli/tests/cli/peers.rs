@@ -87,7 +87,7 @@ fn packages_of_senders_are_verified() {
             };
             let mut arguments = format!("{scheme} --secret-file {secret}");
             if *sender == "twilio" {
-                // It signs the URL, which has the port.
+                // Twilio signs the URL, which has the port.
                 let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
                 let address = port.local_addr().unwrap();
                 arguments += &format!(" --addr {address} --origin http://{address}");

@@ -227,8 +227,8 @@ fn faults_of_fastapi_are_found() {
         Fault("fallback", "full", "unsigned-way", ""),
     ];
     are_told_apart(&session, one.address, &faults);
-    // The memory of one worker is not the other's; effects are.
-    // Each probe has a balancer to itself, which hands its requests out in turn.
+    // Two workers share their effects, and not their memory. Each probe has a balancer to itself,
+    // which hands its requests out in turn.
     let workers = || balanced(vec![one.address, other.address]);
     let fault = Fault("workers", "full", "replay", "");
     assert!(is_told_apart(&session, [workers(), workers()], &fault));

@@ -1,4 +1,4 @@
-//! What `countersign probe` believes, and where it goes.
+//! `countersign probe` believes bounded answers, and goes only where it was sent.
 
 use std::thread;
 
@@ -153,7 +153,7 @@ fn a_budget_that_ends_keeps_what_was_found() {
     };
     for (route, check, requests) in [
         ("optional", "signature-missing", 3),
-        // Nothing is remembered there: one round is enough.
+        // This route remembers nothing, so one round is enough.
         ("later", "race", 1 + 8),
     ] {
         let command = request(

@@ -65,7 +65,7 @@ fn hostile_answers_end_a_probe_within_its_bounds() {
         ("nothing", |stream| {
             let _ = stream.read(&mut [0; 4096]);
         }),
-        // What is unread when a connection is closed resets it.
+        // Unread bytes reset a connection when it is closed.
         ("a reset", |_| {}),
         ("slow bytes", |stream| {
             for byte in b"HTTP/1.1 200 OK".iter().cycle() {
@@ -190,7 +190,8 @@ fn hostile_answers_to_readings_end_a_probe() {
 fn an_interrupted_probe_reports_what_it_has() {
     let session = Session::new();
     write_schemes(&session);
-    // It accepts whatever comes, and then nothing is answered for long; or nothing from the start.
+    // The server accepts a few requests and then answers nothing for long, or answers nothing from
+    // the start.
     for accepted in [6, 0] {
         let report = interrupted(&session, accepted);
         assert_eq!(report["ended"], "it was interrupted");

@@ -191,7 +191,7 @@ fn late_effects_are_seen_however_slow_the_state_is_to_read() {
     });
 }
 
-/// Two valid requests tell what one does, as the help says.
+/// Two valid requests tell the effect of one, as the help says.
 #[test]
 fn a_slow_state_costs_no_more_requests() {
     let session = Session::new();

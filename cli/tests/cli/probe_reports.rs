@@ -1,4 +1,4 @@
-//! What `countersign probe` writes, and where its requests come from.
+//! The reports that `countersign probe` writes, and the sources of its requests.
 
 use std::{
     io::Write as _,
@@ -113,7 +113,7 @@ async fn shown(page: &Path) {
     assert_eq!(bars, 8);
     let colour = "return getComputedStyle(document.querySelector('.finding.high')).borderLeftColor";
     assert_eq!(browser.script(colour).await, "rgb(168, 34, 26)");
-    // Each bar is as long as it took, to scale.
+    // The length of each bar shows the time of its request, to scale.
     let scale = "const bars = [...document.querySelectorAll('.finding svg rect')].map(bar => {
             const [left, answered] = bar.textContent.match(/\\d+/g).map(Number);
             return bar.width.baseVal.value / (answered - left);
@@ -235,7 +235,7 @@ paths:
             && said.contains("exit code 2"),
         "{said}"
     );
-    // What is left out is named in each report that has notes.
+    // Each report that has notes names the operations that were left out.
     let of_all = "-H 'content-type: application/json' --check replay --openapi api.yaml";
     let reports = session
         .output(&format!("{of} {of_all} --html all.html"))

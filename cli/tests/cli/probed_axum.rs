@@ -31,7 +31,7 @@ use crate::{
     session::{SECRET, Session},
 };
 
-/// Which effects there were, and which nonces are known.
+/// The effects so far, and the nonces that are known.
 #[derive(Clone, Default)]
 struct World {
     effects: Arc<Mutex<HashMap<String, u32>>>,

@@ -1,4 +1,4 @@
-//! What `sign` signs, `verify` accepts: every scheme that has a name.
+//! `verify` accepts the requests that `sign` signs, for every scheme that has a name.
 
 use crate::session::Session;
 
@@ -57,7 +57,7 @@ pub(crate) fn signed_by(session: &Session, sender: &str, scheme: &str, options: 
 
 /// Makes a secret for each scheme, in the form that it wants.
 pub(crate) fn keygen(session: &Session, scheme: &str) {
-    // Of all commands, this one prints a secret, before the session knows it.
+    // Only this command prints a secret. The session does not know the secret yet.
     let secret = session.stdout(&format!("countersign keygen {scheme}"));
     session.secret(&format!("{scheme}.secret"), secret.trim());
 }
@@ -102,7 +102,7 @@ fn a_late_request_is_refused_where_a_time_is_covered() {
     insta::assert_snapshot!(session.run(late));
 }
 
-/// One request in every form in which it can be read.
+/// A request is verified alike in every form in which it can be read.
 #[test]
 fn every_form_of_a_request_is_verified_alike() {
     let session = Session::new();

@@ -140,7 +140,7 @@ fn a_scheme_file_knows_every_sender_by_name() {
     assert!(said.contains("is refused in line 2"), "{said}");
 }
 
-/// What the endpoints of the two frameworks compute, in Python.
+/// Signs as the endpoints of the two frameworks do, in Python.
 #[test]
 fn what_python_signs_as_the_frameworks_do_is_verified() {
     let session = Session::new();

@@ -1,4 +1,5 @@
-//! A folder to run commands in. Whatever a command prints is scanned for the secrets of the folder.
+//! A folder to run commands in. The output of each command is searched for the secrets of the
+//! folder.
 
 use std::{
     env, fs,

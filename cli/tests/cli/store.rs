@@ -65,7 +65,7 @@ fn a_request_that_is_forgotten_is_accepted_once_more() {
     assert_eq!(proxied.send(&one).status(), 200);
     assert_eq!(proxied.send(&one).status(), 409);
     assert_eq!(proxied.send(&other).status(), 409);
-    // All of a key, of no other namespace.
+    // All requests of a key in its own namespace are forgotten.
     let all =
         "countersign store forget --json sqlite:used.db --key partner-1 --danger-accept-again";
     let (told, _) = object(&session, &format!("{all} --namespace others"));

@@ -1,4 +1,4 @@
-//! What a terminal gets: colours if it has them, and never a control character of a stranger.
+//! A terminal gets colours if it has them, and never a control character of a stranger.
 
 use crate::session::Session;
 

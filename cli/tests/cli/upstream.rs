@@ -98,7 +98,7 @@ impl Upstream {
         seen.clone()
     }
 
-    /// All requests so far.
+    /// Returns all requests so far.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.0.lock().unwrap().clone()
     }

@@ -35,7 +35,7 @@ fn verifier(clock: &ManualClock) -> Verifier {
     verifier.processing(Processing::AtMostOnce).build().unwrap()
 }
 
-/// What the handler did, event by event.
+/// The events that the handler has handled, in order.
 type Handled = Arc<Mutex<Vec<u64>>>;
 
 /// Asks for each event, as the documentation says.
@@ -128,7 +128,7 @@ async fn each_event_is_counted_as_a_claim() {
         assert_eq!(send(&app, delivery(&clock, ids)).await, 200);
     }
     let exposed = recorder.handle().render();
-    // Two deliveries, and of their four events one was recorded before.
+    // Two deliveries have four events, and one of the events was recorded before.
     for count in ["{outcome=\"new\"} 5", "{outcome=\"replayed\"} 1"] {
         let series = format!("countersign_claims_total{count}");
         assert!(exposed.contains(&series), "{series} in:\n{exposed}");

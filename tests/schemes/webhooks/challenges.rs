@@ -69,7 +69,7 @@ async fn slack_is_answered_with_its_challenge_once_its_signature_was_verified() 
     assert_eq!((status, &*body), (200, "3eZbrw1aBm2rZgRNFdxV"));
     assert!(is_plain_text(&headers), "{headers:?}");
 
-    // Who does not know the secret learns nothing.
+    // A stranger without the secret learns nothing.
     let stranger = SLACK.sign_under(
         SLACK.secrets[1],
         &clock,
@@ -80,7 +80,7 @@ async fn slack_is_answered_with_its_challenge_once_its_signature_was_verified() 
     let (status, ..) = ask(scheme, &clock, with_body(&request, slack_asks(&"x".into()))).await;
     assert_eq!(status, 401);
 
-    // Who was not told to answer leaves it to the handler.
+    // A preset that was not told to answer leaves the request to the handler.
     let (status, _, body) = ask(Slack::new(), &clock, request).await;
     assert_eq!((status, &*body), (200, "handled"));
 }
@@ -207,7 +207,7 @@ async fn the_intent_to_receive_of_xero_is_answered_without_a_body() {
         assert_eq!((status, &*body), (401, ""));
         assert!(!headers.contains_key(CONTENT_TYPE) && !headers.contains_key("set-cookie"));
     }
-    // Others are told why.
+    // Other requests are told why they are refused.
     let wrong = ZOOM.sign_under(ZOOM.secrets[1], &clock, INTENT);
     let (status, _, body) = ask(Zoom::new(), &clock, wrong).await;
     assert_eq!((status, &*common::code_or_body(body.as_bytes())), INVALID);
@@ -364,7 +364,7 @@ async fn the_unsigned_check_of_slack_is_answered_if_it_is_asked_for() {
     assert_eq!((status, &*answer), (200, ""));
 }
 
-/// Whatever else a form says, it needs a signature to be handled, and is none of Slack's checks.
+/// A form with other members is not one of Slack's checks, and needs a signature to be handled.
 #[tokio::test]
 async fn a_check_that_is_smuggled_is_neither_answered_nor_handled() {
     let clock = common::clock();

@@ -32,7 +32,7 @@ fn signed(uri: &str, headers: &[(&'static str, &str)], body: &str) -> Request<By
     request
 }
 
-/// Signs the request as it stands, whether or not the scheme would.
+/// Signs the request as it is, whether or not the scheme would.
 fn resign(request: &mut Request<Bytes>) {
     set(request, CONTENTFUL.signature, "x");
     let mac = CONTENTFUL.mac(CONTENTFUL.secrets[0], request);
@@ -143,7 +143,7 @@ async fn a_payload_answers_for_what_is_listed_and_for_nothing_else() {
     assert_eq!(payload.signed_at().map(|time| time.as_secs()), Some(NOW));
 }
 
-/// One text, and no second list of headers that it could be of.
+/// A signed text fits one list of headers, and no second one.
 #[tokio::test]
 async fn a07_bytes_cannot_move_between_listed_headers() {
     let malformed = Some(RejectionKind::SignatureMalformed);
@@ -196,7 +196,7 @@ async fn a10_a11_a_list_that_is_not_sorted_or_not_complete_is_refused() {
     let mut twice = genuine.clone();
     twice.headers_mut().append("x-a", "3".parse().unwrap());
     assert_eq!(refused(&twice).await, malformed);
-    // Nothing behind a second `?` is signed by the library.
+    // The library signs nothing behind a second `?`.
     let second = signed("/hook?a=1?b=2", &[], BODY);
     assert_eq!(refused(&second).await, malformed);
 }

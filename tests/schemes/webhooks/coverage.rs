@@ -1,4 +1,4 @@
-//! Which attack is tried on which preset, and that none is left out.
+//! Says which attack is tried on which preset, and fails if an attack is left out.
 
 use std::{fs, path::Path};
 

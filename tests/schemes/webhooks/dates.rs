@@ -74,7 +74,7 @@ async fn a14_a_date_is_written_in_one_form() {
                 .refuses(request, expected, (provider.name, time))
                 .await;
         }
-        // One moment in each of these.
+        // All of these name the same moment.
         for time in [
             "2023-11-14T22:13:20Z",
             "2023-11-14T14:13:20-08:00",
@@ -87,7 +87,7 @@ async fn a14_a_date_is_written_in_one_form() {
     }
 }
 
-/// One message, split at every place into a date and a body.
+/// The message is split at every place into a date and a body.
 #[tokio::test]
 async fn a07_bytes_cannot_move_between_date_and_body() {
     let date = "2023-11-14T22:13:20Z";

@@ -110,7 +110,7 @@ async fn a13_an_event_id_that_can_be_read_in_two_ways_is_refused() {
 
 #[tokio::test]
 async fn an_event_id_that_is_not_covered_is_not_read() {
-    // Ids that stand in headers beside the signature.
+    // Ids in headers beside the signature.
     let headers = [
         "x-github-delivery",
         "x-shopify-webhook-id",
@@ -151,7 +151,7 @@ async fn a_webhook_id_is_visible_ascii_without_a_dot() {
                 request.headers_mut().insert(name, value);
             }
             service.refuses(request, MALFORMED, id).await;
-            // Nor is it signed.
+            // The signer refuses the id too.
             let signer = (provider.signer)(provider.secrets[0]).unwrap();
             assert!(signer.sign_body(genuine.clone(), id).is_err(), "{id}");
         }
@@ -178,7 +178,7 @@ async fn other_events_are_other_deliveries() {
     }
 }
 
-/// One event has one body; a second body under its id is that event, and has no second effect.
+/// A second body under the id of an event is the same event, and has no second effect.
 #[tokio::test]
 async fn an_event_id_says_what_is_the_same_event_whatever_else_the_body_says() {
     for provider in [&STRIPE, &PADDLE, &SLACK, &STANDARD_WEBHOOKS] {
@@ -251,7 +251,7 @@ fn a_retention_out_of_its_range_is_refused() {
         let untimed = Verifier::builder(GitHub::new().retention(retention));
         assert_eq!(built(untimed), is_untimed, "{retention:?}");
     }
-    // Nor is one that ends before the retries of the sender do.
+    // A retention that ends before the sender's retries do is refused too.
     for (is_enough, retention) in [(false, 3600 * second), (true, 25 * 3600 * second)] {
         for builder in [
             Verifier::builder(Slack::new().retention(retention)),

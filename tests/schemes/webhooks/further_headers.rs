@@ -35,7 +35,7 @@ async fn a31_any_header_may_hold_the_mac_and_all_are_one_delivery() {
         for header in headers {
             for secret in provider.secrets {
                 let service = Service::with(provider, |builder| {
-                    // Of the two, one alone is known.
+                    // The service knows only one of the two secrets.
                     match secret == provider.secrets[0] {
                         true => builder,
                         false => builder.secret(secret),

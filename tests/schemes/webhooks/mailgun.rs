@@ -1,4 +1,4 @@
-//! Mailgun: what is covered stands in the body, and of the body nothing else is.
+//! Mailgun: the covered values are in the body, and nothing else of the body is covered.
 
 use std::time::Duration;
 
@@ -125,7 +125,7 @@ async fn what_is_signed_is_the_message_of_the_test() {
     for token in ["", "a b", "é", &"t".repeat(257)] {
         assert!(sign("{}", token).is_err(), "{token}");
     }
-    // Nothing is lost in silence.
+    // The signer refuses what it would have to drop.
     let signer = Signer::with_secret(Mailgun::new(), SECRET).unwrap();
     assert!(signer.sign(request("{}")).is_err());
     let other = Signer::new(Mailgun::new(), "another", SECRET).unwrap();
@@ -208,10 +208,10 @@ async fn every_change_of_one_byte_is_refused_or_of_what_is_not_covered() {
             .checked_sub(at_mac)
             .and_then(|at| signature.as_bytes().get(at));
         assert!(is_case.is_none_or(u8::is_ascii_lowercase), "body[{at}]");
-        // Whatever stands around the values does not count.
+        // The bytes around the values do not count.
         assert!(!values.iter().any(|value| value.contains(at)), "body[{at}]");
     }
-    // Of the event, by name, every byte may be another.
+    // Each byte of the event may be changed, as the page says.
     let event = body.find("delivered").unwrap();
     assert!(accepted.iter().filter(|(at, _)| *at == event).count() > 80);
 }
@@ -348,7 +348,7 @@ async fn a32_a_token_is_used_once_whatever_else_the_body_says() {
     let clock = common::clock();
     let verifier = at_most_once(&clock);
     let genuine = genuine();
-    // What a stranger sends uses nothing up.
+    // A forged delivery uses up no genuine one.
     let body = String::from_utf8(genuine.body().to_vec()).unwrap();
     let signature = mac(SECRET, &format!("{NOW}{TOKEN}"));
     let forged = body.replace(&signature, &mac("a secret of a stranger", TOKEN));
@@ -367,13 +367,13 @@ async fn a32_a_token_is_used_once_whatever_else_the_body_says() {
     for again in [genuine.clone(), with_body(&genuine, other), later] {
         assert_eq!(payload(&verifier, &again).await.err(), replayed);
     }
-    // It is remembered for as long as it is fresh.
+    // The delivery is remembered for as long as it is fresh.
     for _ in 0..31 {
         clock.advance(Duration::from_secs(10));
         let again = payload(&verifier, &genuine).await.err();
         assert!(again == replayed || again == Some(RejectionKind::SignatureExpired));
     }
-    // What stays open, by its name: at another path it is another.
+    // A limit that the page names: at another path, the same delivery is another one.
     clock.set(at(NOW));
     let elsewhere = at_path(&genuine, "/other");
     assert!(payload(&verifier, &elsewhere).await.is_ok());
@@ -401,7 +401,7 @@ async fn a_form_is_verified_like_json() {
     assert_eq!(first.danger_uncovered_body(), Some(genuine.body()));
     assert_eq!(first.signed_at(), Some(at(NOW)));
     assert_eq!(first.nonce().unwrap().as_bytes(), TOKEN.as_bytes());
-    // One token is one delivery, in whichever form it comes.
+    // A token is one delivery, as JSON and as a form.
     let again = payload(&verifier, &genuine).await;
     assert_eq!(again.err(), Some(RejectionKind::RequestReplayed));
     let as_json = delivery(&NOW.to_string(), TOKEN, r#""event-data":{}"#);
@@ -447,7 +447,8 @@ async fn a_form_is_verified_like_json() {
             "{from} {to}"
         );
     }
-    // What stays open, by its name: nothing else is covered, and no header says how to read it.
+    // A limit that the page names: nothing else is covered, and no header says how to read the
+    // body.
     let rewritten = with_body(&genuine, text.replacen("opened", "bounced", 1));
     assert_eq!(refused(&rewritten).await, None);
     let as_multipart = with(&genuine, "content-type", "multipart/form-data; boundary=x");

@@ -26,26 +26,26 @@ pub struct Provider {
     pub signer: fn(&str) -> Result<Signer, ConfigError>,
     /// As the provider shows it; a second one, for a rotation.
     pub secrets: [&'static str; 2],
-    /// What the MAC is keyed with.
+    /// Makes the key of the MAC from the secret.
     pub key: fn(&str) -> Vec<u8>,
     pub hash: Hash,
     /// The header that ends in the MAC, or [`IN_BODY`].
     pub signature: &'static str,
     /// The value of that header, of `{time}` and `{mac}`.
     pub value: &'static str,
-    /// What separates several MACs in it, if it is a list.
+    /// The separator of the MACs in that header, if it is a list.
     pub list: Option<&'static str>,
     pub encoding: Encoding,
     pub time: Time,
     /// The header that holds the id.
     pub id: Option<&'static str>,
     /// The signed message, of `{id}`, `{time}`, `{method}`, `{url}`, `{target}`, `{listed}`, `{body}`, and
-    /// the strings of a body whose signature stands in it. A listed header stands there with its name.
+    /// the strings of a body that holds its signature. A listed header is there with its name.
     pub message: &'static str,
     /// A body that is an event for it, at this time.
     pub event: fn(u64) -> String,
     pub retries: Retries,
-    /// Whether the sender does not say that what it delivers again has a later time.
+    /// Whether the sender may deliver again with the same time.
     pub may_keep_time: bool,
     /// How long after the first delivery the sender delivers again, in seconds.
     pub schedule: &'static [u64],
@@ -68,7 +68,7 @@ pub struct Published {
     pub now: u64,
 }
 
-/// The signature stands in the body, as its member `signature`.
+/// The signature is in the body, as its member `signature`.
 pub const IN_BODY: &str = "signature";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,7 +95,7 @@ impl Hash {
     }
 }
 
-/// Where the signed time stands.
+/// The place of the signed time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Time {
     Header(&'static str),
@@ -106,7 +106,7 @@ pub enum Time {
     None,
 }
 
-/// What the sender does after a failure.
+/// The way in which the sender delivers again after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retries {
     /// The same event, with a later time.
@@ -157,7 +157,7 @@ impl Provider {
         self.covers_authority() || self.message.contains("{target}")
     }
 
-    /// Returns what stands before each MAC of a list.
+    /// Returns the text before each MAC of a list.
     pub fn version(&self) -> &'static str {
         let last = self.value.rsplit(self.list.unwrap()).next().unwrap();
         last.strip_suffix("{mac}").unwrap()
@@ -266,7 +266,7 @@ impl Provider {
         }
     }
 
-    /// The signed message of a request as it stands, put together a second time.
+    /// The signed message of this request, put together a second time.
     fn signed(&self, request: &Request<Bytes>) -> Vec<u8> {
         fill(self.message, |name| match name {
             "id" => get(request, self.id.unwrap()).into_bytes(),
@@ -289,7 +289,7 @@ impl Provider {
         })
     }
 
-    /// The MAC that a holder of the secret would make of the request as it stands.
+    /// The MAC that a holder of the secret would make of this request.
     pub fn mac(&self, secret: &str, request: &Request<Bytes>) -> String {
         self.mac_by(self.hash, secret, request)
     }
@@ -302,13 +302,13 @@ impl Provider {
         }
     }
 
-    /// Signs the request as it stands, whether or not the scheme would.
+    /// Signs the request as it is, whether or not the scheme would.
     pub fn resign(&self, request: &mut Request<Bytes>) {
         let mac = self.mac(self.secrets[0], request);
         *request = self.with_mac(request, &mac);
     }
 
-    /// Another text in place of the MAC.
+    /// The request with another text in place of the MAC.
     pub fn with_mac(&self, request: &Request<Bytes>, mac: &str) -> Request<Bytes> {
         let length = self.mac(self.secrets[0], request).len();
         if self.signature == IN_BODY {

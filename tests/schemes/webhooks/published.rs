@@ -17,7 +17,7 @@ use super::{
 };
 use crate::common::{self, at};
 
-/// One secret, which may be short, under whatever key id the preset has.
+/// A store that has one secret, which may be short, under every key id.
 struct AnyKey(Secret);
 
 impl KeyStore for AnyKey {
@@ -83,7 +83,7 @@ async fn what_senders_publish_is_accepted_and_refused_once_it_is_changed() {
         let what = (provider.name, published.source);
         assert_eq!(of(&genuine).await, Ok(()), "{what:?}");
         let invalid = Err(RejectionKind::SignatureInvalid);
-        // Of a body with the signature in it, the token is covered.
+        // If the signature is in the body, the token is the covered part.
         let body = match provider.signature {
             IN_BODY => published.body.replace(r#""token":""#, r#""token":"0"#),
             _ => format!("{}}}", published.body),
@@ -98,8 +98,8 @@ async fn what_senders_publish_is_accepted_and_refused_once_it_is_changed() {
     assert!(tried >= 18, "{tried}");
 }
 
-/// Where nothing is signed but the body, and a time in the header of the signature, our signer makes
-/// the very header that was published. It takes no secret as short as some of them.
+/// Our signer makes the published header itself, if only the body is signed, and a time in the
+/// header of the signature. The signer takes no secret that is as short as some published ones.
 #[tokio::test]
 async fn what_we_sign_is_what_senders_publish() {
     let mut tried = 0;

@@ -1,4 +1,4 @@
-//! What becomes of a delivery that comes again, as each sender delivers it again.
+//! A delivery comes again, as each sender delivers it again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -90,7 +90,7 @@ async fn a32_after_a_success_every_redelivery_is_acknowledged() {
             match provider.retries {
                 Retries::SignedAnew => assert_ne!(again.headers(), first.headers()),
                 Retries::Identical => assert_eq!(again.headers(), first.headers()),
-                // What stays open, by its name.
+                // A limit that the page names.
                 Retries::Redated | Retries::Unclaimed => {
                     service.handles(again).await;
                     continue;
@@ -342,7 +342,7 @@ async fn by_default_a_delivery_is_fresh_for_as_long_as_it_is_retried() {
                 "{} {after:?}",
                 provider.name
             );
-            // One whose first delivery failed is handled.
+            // A delivery is handled if the first attempt at it failed.
             let other = verify(&layer(&clock), &delivery).await;
             assert!(other.is_ok(), "{} {after:?}", provider.name);
         }
@@ -350,7 +350,7 @@ async fn by_default_a_delivery_is_fresh_for_as_long_as_it_is_retried() {
         let stale = verify(&layer(&clock), &delivery).await.unwrap_err();
         assert_eq!(stale.kind(), RejectionKind::SignatureExpired);
     }
-    // What the documentation of Mailgun says to write.
+    // The configuration that the documentation of Mailgun shows.
     let clock = common::clock();
     let verifier = |max_age: Option<u64>| {
         let builder = (MAILGUN.begin)().secret(MAILGUN.secrets[0]);
@@ -409,7 +409,7 @@ async fn distinct_events_with_one_body_are_told_apart_after_the_retries_or_by_na
     let clock = common::clock();
     let by_body = verifier(Shopify::new(), &clock);
     assert!(verify(&by_body, &delivery("a")).await.is_ok());
-    // All of Shopify's retries, and a second event among them, are the first.
+    // All of Shopify's retries, and a second event with the same body, count as the first delivery.
     for hours in [1, 4, 7] {
         clock.set(common::at(NOW + hours * HOUR));
         let again = verify(&by_body, &delivery("b")).await.unwrap_err();

@@ -105,7 +105,7 @@ async fn notion_is_answered_once_while_the_application_waits() {
     let secret = "secret_tMrlL1qK5vuQAh1b6cZGhFChZTSYJlce98V0pYn7yBl";
     assert_eq!(send(&app, token("/notion", secret)).await, refused());
     let announced = registrations.announce("/notion").unwrap();
-    // What is no token leaves the announcement as it is.
+    // A body without a token leaves the announcement as it is.
     for body in [
         "",
         "{}",
@@ -176,7 +176,7 @@ async fn an_announcement_ends_with_its_value_or_with_the_next_one() {
     assert_eq!(send(&app, handshake("/hooks/7", SECRET)).await.0, OK);
     assert_eq!(second.received().await.as_deref(), Some(SECRET));
 
-    // One that was answered, and is dropped late, withdraws no later one.
+    // An answered announcement that is dropped late withdraws no later announcement.
     let answered = registrations.announce("/hooks/7").unwrap();
     assert_eq!(send(&app, handshake("/hooks/7", SECRET)).await.0, OK);
     let next = registrations.announce("/hooks/7").unwrap();
@@ -185,7 +185,7 @@ async fn an_announcement_ends_with_its_value_or_with_the_next_one() {
     assert!(next.received().await.is_some());
 }
 
-/// Of many that come at once, one alone is answered.
+/// Only one of many handshakes that come at once is answered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_strangers_at_once_one_is_answered() {
     let registrations = Registrations::new();

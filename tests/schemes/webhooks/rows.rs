@@ -62,7 +62,7 @@ const BOX_LIBRARY: Published = Published {
 };
 
 /// The secret that the tests of Contentful's library begin from; it signed their deliveries itself.
-// Not named a secret: a search for secrets in all that tests print would find this text everywhere.
+// The name does not say secret: a search for secrets in all that tests print would find this text.
 const CONTENTFUL_KEY: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
 fn decoded(secret: &str) -> Vec<u8> {
@@ -754,8 +754,8 @@ providers! {
     }
 }
 
-/// Those that sign the body, with a time or an id at most, and claim what they sign. Of the others
-/// there is more to say, in files of their own.
+/// The senders that sign the body, with a time or an id at most, and whose deliveries are claimed.
+/// The other senders have files of their own.
 pub fn alike() -> impl Iterator<Item = &'static Provider> {
     ALL.into_iter().filter(|provider| {
         let in_headers = provider.signature != IN_BODY && !provider.covers_url();
@@ -763,12 +763,12 @@ pub fn alike() -> impl Iterator<Item = &'static Provider> {
     })
 }
 
-/// Those whose header may hold several MACs.
+/// The senders whose header may hold several MACs.
 pub fn lists() -> impl Iterator<Item = &'static Provider> {
     ALL.into_iter().filter(|provider| provider.list.is_some())
 }
 
-/// Those that cover a time.
+/// The senders that cover a time.
 pub fn timed() -> impl Iterator<Item = &'static Provider> {
     ALL.into_iter()
         .filter(|provider| provider.time != Time::None)

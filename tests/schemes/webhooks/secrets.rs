@@ -35,7 +35,7 @@ fn a04_an_empty_or_short_secret_is_refused() {
     }
 }
 
-/// What `keys` is for, where a partner cannot be moved to a longer secret.
+/// `keys` takes a short secret of a partner that cannot be moved to a longer one.
 #[tokio::test]
 async fn a_short_secret_takes_the_word_danger() {
     let clock = common::clock();
@@ -210,7 +210,7 @@ fn the_twin_of_hidden_finds_what_is_shown() {
     }
 }
 
-/// What a user's test does in one line.
+/// A user's test makes a delivery in one line.
 #[tokio::test]
 async fn a_delivery_for_tests_is_what_the_sender_would_send() {
     let clock = common::clock();

@@ -1,5 +1,5 @@
-//! That the packages of senders and we agree, over HTTP, on loopback: what they sign is accepted once,
-//! they accept what we sign, and each refuses a delivery of which any byte was changed on its way.
+//! The packages of senders and we agree, over HTTP on loopback. We accept once what they sign, they
+//! accept what we sign, and both refuse a delivery if any of its bytes was changed on the way.
 //!
 //! The packages are asked by scripts in `tests/peers`, and skipped, by name, where nothing says that
 //! they are installed.
@@ -46,7 +46,7 @@ fn uncovered() -> Change {
     ("x-other: 1".to_owned(), "x-other: 2".to_owned())
 }
 
-/// One delivery of one sender.
+/// A delivery of a sender.
 struct Case {
     /// The first segment of the path, by which the scripts know it.
     sender: &'static str,
@@ -56,13 +56,14 @@ struct Case {
     delivery: fn(&'static str) -> Delivery,
     content_type: &'static str,
     body: &'static str,
-    /// What the handler is given.
+    /// The text that the handler is given.
     verified: &'static str,
-    /// What stands on the wire, and what is written over it there; `{}` is the time.
+    /// Texts on the wire, and the texts that replace them there; `{}` is the time.
     changes: &'static [(&'static str, &'static str)],
-    /// Signed again, later, it is the same event, and not handled.
+    /// Whether the delivery is the same event when it is signed again later, and so not handled.
     is_an_event: bool,
-    /// Their package signs too; otherwise it is asked only whether it accepts what we sign.
+    /// Whether the sender's package signs too. Otherwise it is asked only whether it accepts what
+    /// we sign.
     signs: bool,
 }
 
@@ -240,7 +241,7 @@ const BOX_EVENT: Case = Case {
     ..LINE_EVENT
 };
 
-/// Of the length that Contentful's library asks for.
+/// Has the length that Contentful's library asks for.
 const CONTENTFUL_KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 const CONTENTFUL_EVENT: Case = Case {
@@ -342,7 +343,7 @@ const NODE: &[Case] = &[
     ZOOM_EVENT,
 ];
 
-/// Whether a package for this sender is among the peers, by the sender's name in `rows`.
+/// Returns whether a package for the sender with this name in `rows` is among the peers.
 pub fn is_peer(name: &str) -> bool {
     let name = name.to_lowercase().replace(' ', "-");
     let mut cases = PYTHON.iter().chain(NODE);

@@ -52,9 +52,9 @@ pub const PANICS: StatusCode = StatusCode::IM_A_TEAPOT;
 /// Has an effect, then answers with `handled` unless it is told otherwise.
 #[derive(Clone, Default)]
 pub struct Handler {
-    /// What the next ones are answered with.
+    /// The answers to the next deliveries.
     answers: Arc<Mutex<VecDeque<StatusCode>>>,
-    /// It waits while this is closed.
+    /// The handler waits while this is closed.
     gate: Arc<RwLock<()>>,
 }
 

@@ -1,4 +1,4 @@
-//! Whatever was changed on the way is refused, and uses nothing up.
+//! A delivery that was changed on the way is refused, and uses up no genuine one.
 
 use std::collections::HashSet;
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::common::{self, NOW, log};
 
-/// What the tests put together themselves is what the presets sign.
+/// The presets sign the messages that the tests put together themselves.
 #[tokio::test]
 async fn what_is_signed_is_the_message_of_the_test() {
     for provider in ALL {
@@ -93,8 +93,8 @@ async fn accepted_changes<'t, C: Iterator<Item = (usize, Vec<u8>)>>(
     accepted
 }
 
-/// The first sender of each shape has every byte replaced by every other. Those that are read as it is
-/// have each bit flipped.
+/// Each byte is replaced by every other, for the first sender of each shape. Senders of the same
+/// shape have each bit flipped.
 #[tokio::test]
 async fn every_change_of_one_byte_is_refused_but_for_the_case_of_hexadecimal_digits() {
     let mut shapes = HashSet::new();
@@ -117,8 +117,8 @@ async fn every_change_of_one_byte_is_refused_but_for_the_case_of_hexadecimal_dig
             })
             .collect();
 
-        // Each is asked as if nothing had been claimed, so that a second spelling is not refused for
-        // the first.
+        // Each request is verified as if nothing had been claimed, so that a second spelling is not
+        // refused as a replay of the first.
         let verifier = provider
             .verifier(&clock)
             .namespace("tests")
@@ -193,7 +193,7 @@ async fn a01_an_empty_or_truncated_mac_is_none() {
     }
 }
 
-/// The separator of a list, and what stands before a MAC in it.
+/// The separator of a list, and the text before each MAC in it.
 fn list(provider: &Provider) -> (&'static str, &'static str) {
     (provider.list.unwrap(), provider.version())
 }
@@ -377,7 +377,7 @@ async fn a06_a_value_under_another_name_is_not_read() {
 async fn a07_bytes_cannot_move_between_id_time_and_body() {
     for provider in concerned(7) {
         let service = Service::new(provider);
-        // A body that begins as a time does; the delimiter is what stands behind the time.
+        // The body begins as a time does. The delimiter is the text behind the time.
         let (_, rest) = provider.message.split_once("{time}").unwrap();
         let delimiter = rest.strip_suffix("{body}").unwrap();
         let genuine = provider.sign(&service.clock, format!("{NOW}{delimiter}{{}}"));

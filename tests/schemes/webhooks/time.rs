@@ -281,7 +281,7 @@ async fn a17_what_has_no_time_is_remembered_for_its_retention() {
             if is_remembered {
                 service.refuses(genuine, (200, ""), provider.name).await;
             } else {
-                // What stays open, by its name.
+                // A limit that the page names.
                 service.handles(genuine).await;
             }
         }
@@ -314,7 +314,7 @@ async fn a18_a_slow_body_does_not_outlive_its_window() {
     }
 }
 
-/// Two halves, and a pause before the second.
+/// The body comes in two halves, with a pause before the second.
 struct SlowBody {
     halves: VecDeque<Bytes>,
     clock: ManualClock,

@@ -71,7 +71,7 @@ async fn every_change_of_one_byte_of_body_url_and_header_is_refused() {
     assert_eq!(accepted, Vec::<String>::new());
 }
 
-/// One message, split at every place into a body and a URL.
+/// The message is split at every place into a body and a URL.
 #[tokio::test]
 async fn a07_bytes_cannot_move_between_body_and_url() {
     let malformed = Some(RejectionKind::SignatureMalformed);

@@ -273,7 +273,7 @@ async fn every_change_of_one_byte_is_refused_but_for_another_spelling_of_the_for
     assert_eq!(accepted, []);
 }
 
-/// What does not cover the URL accepts every change of it.
+/// A verifier that does not cover the URL accepts every change of the URL.
 #[tokio::test]
 async fn twin_a_verifier_that_does_not_cover_the_url_is_found() {
     let scheme = HeaderScheme::builder(SIGNATURE)
@@ -303,7 +303,7 @@ async fn twin_a_verifier_that_does_not_cover_the_url_is_found() {
     assert!(accepted > 100, "{accepted}");
 }
 
-/// What stays open, by its name: one message, read in several ways.
+/// A limit that the page names: one message is read in several ways.
 #[tokio::test]
 async fn a07_bytes_can_move_between_parameters_that_are_signed_without_delimiters() {
     let message = "https://api.example.com/hook?a=1To12";
@@ -342,13 +342,13 @@ async fn a_form_is_handed_over_as_it_was_signed() {
     for (body, message, expected) in [
         ("b=2&a=1", "a1b2", "a=1&b=2"),
         ("a=2&a=1", "a1a2", "a=1&a=2"),
-        // Of two that are alike, one is signed.
+        // Twilio signs one of two equal parameters.
         ("a=1&a=1", "a1", "a=1"),
         ("a=", "a", "a="),
         ("a=%C3%A9%00", "a\u{e9}\0", "a=%C3%A9%00"),
         ("a=b=c", "ab=c", "a=b%3Dc"),
         ("%61=1", "a1", "a=1"),
-        // Whatever looks like JSON is handed over as a form, and is no JSON to a handler for it.
+        // A body that looks like JSON is handed over as a form, and a handler for JSON refuses it.
         (r#"{"a":"=1"}"#, r#"{"a":"1"}"#, "%7B%22a%22%3A%22=1%22%7D"),
     ] {
         let request = form("/hook", body, &format!("{hook}{message}"));
@@ -414,7 +414,7 @@ async fn a_json_body_is_the_one_whose_digest_the_query_names() {
         format!("/hook?body%53HA256={digest}&bodySHA256={digest}"),
         format!("/hook?bodySHA256={digest}&bodySHA256="),
         format!("/hook?bodySHA256=%{digest}"),
-        // Not the last one.
+        // The digest is not the last parameter.
         format!("/hook?bodySHA256={digest}&"),
         format!("/hook?bodySHA256={digest}&a=1"),
         // At another URL than the one that is configured.
@@ -594,7 +594,7 @@ async fn a41_a_form_that_was_signed_for_another_route_is_no_json_below_a_wildcar
     }
 }
 
-/// Such a reader wants the digest once, as the last parameter, and leaves the rest of the URL free.
+/// This twin wants the digest once, as the last parameter, and leaves the rest of the URL free.
 #[tokio::test]
 async fn a41_twin_a_reader_of_json_at_any_url_is_found() {
     let naive = |request: &Request<Bytes>| {
@@ -665,7 +665,7 @@ async fn a41_json_is_read_as_no_form() {
     }
 }
 
-/// This stays open: a Studio flow posts a form without `AccountSid` to a URL with which that of the JSON
+/// A limit: a Studio flow posts a form without `AccountSid` to a URL with which that of the JSON
 /// begins, and its parameter has the name with which it goes on.
 #[tokio::test]
 async fn a41_a_form_of_a_flow_can_pass_for_json_if_its_url_begins_that_of_the_json() {
@@ -845,7 +845,7 @@ async fn user_information_is_part_of_the_url_that_is_signed() {
     assert!(!format!("{verifier:?}").contains("p%40ss"));
 }
 
-/// Where the sender signs no such URL, the origin is a mistake.
+/// An origin is a mistake if the sender signs no URL.
 #[test]
 fn an_origin_that_the_scheme_does_not_sign_is_an_error() {
     for origin in [

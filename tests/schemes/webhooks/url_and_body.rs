@@ -84,7 +84,7 @@ impl Sender {
         self.sign(clock, "/hook?a=1", self.event)
     }
 
-    /// The MAC that a holder of the secret would make of this URL, and of the rest as it stands.
+    /// The MAC that a holder of the secret would make of this URL, and of the rest of the request.
     fn resign(&self, request: &mut Request<Bytes>, url: &str) {
         let mut mac = Hmac::<Sha256>::new_from_slice(SECRETS[0].as_bytes()).unwrap();
         if self.framed {
@@ -219,7 +219,7 @@ async fn a07_bytes_cannot_move_between_url_and_body() {
     for sender in ALL {
         let clock = common::clock();
         let genuine = sender.sign(&clock, "/hook?a=1", r#"{"a":[1]}"#);
-        // One message, split at every place.
+        // The message is split at every place.
         let whole = r#"/hook?a=1{"a":[1]}"#;
         let mut accepted = Vec::new();
         for split in 1..=whole.len() {
@@ -406,7 +406,7 @@ async fn the_query_that_hubspot_signed_is_handed_out_decoded_and_by_parameter() 
 
 type Pairs = Vec<(String, String)>;
 
-/// What stays open, by its name: HubSpot decodes some of the URL before it signs it.
+/// A limit that the page names: HubSpot decodes some of the URL before it signs it.
 #[tokio::test]
 async fn a_url_of_hubspot_can_be_respelled_and_is_the_same_request() {
     let clock = common::clock();
@@ -418,7 +418,8 @@ async fn a_url_of_hubspot_can_be_respelled_and_is_the_same_request() {
     HUBSPOT.resign(&mut genuine, decoded);
     assert_eq!(get(&genuine, HUBSPOT.signature), signed);
     let first = payload(&verifier, &genuine).await.unwrap();
-    // What was signed is handed out: the decoded query, and the path, of which nothing was decoded.
+    // The payload has what was signed: the decoded query, and the path, which HubSpot does not
+    // decode.
     assert_eq!(first.path(), Some("/hook/x"));
     let query = "u=https://a?b@!$'()*,;&k=%20%7B%3a%26%3D";
     assert_eq!(first.query(), Some(query));
@@ -462,7 +463,7 @@ async fn a32_a_redelivery_is_the_same_event() {
     for sender in ALL {
         let clock = common::clock();
         let verifier = sender.verifier(&clock);
-        // What a stranger sends uses nothing up.
+        // A forged delivery uses up no genuine one.
         let stranger = (sender.signer)("the secret of a stranger").unwrap();
         let forged = stranger.clock(clock.clone());
         let forged = forged.sign(sender.delivery(&clock)).unwrap();
@@ -483,7 +484,7 @@ async fn a32_a_redelivery_is_the_same_event() {
         }
         let other = sender.sign(&clock, "/hook?a=1", sender.other_event);
         assert!(payload(&verifier, &other).await.is_ok(), "{}", sender.name);
-        // What stays open, by its name: it is forgotten.
+        // A limit that the page names: the delivery is forgotten.
         clock.advance(31 * DAY);
         assert!(payload(&verifier, &sender.delivery(&clock)).await.is_ok());
     }

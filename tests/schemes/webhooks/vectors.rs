@@ -65,7 +65,7 @@ struct ProviderVector {
     headers: BTreeMap<String, String>,
     #[serde(default)]
     now_ms: u64,
-    /// Where it was sent to, of those that sign that.
+    /// The URL of the delivery, for senders that sign it.
     #[serde(default, alias = "notification_url")]
     url: String,
     #[serde(default)]
