@@ -1,6 +1,6 @@
 #!/bin/sh
 # Counts instructions for each request with valgrind, which has no SHA extensions: hashing counts as
-# it does on a processor without them. Beside the whole stands what is left without the compression
+# it does on a processor without them. Beside the whole is the number without the compression
 # functions of the hashes.
 set -eu
 cd "$(dirname "$0")"

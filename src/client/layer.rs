@@ -12,7 +12,7 @@ use crate::body::BodyLimits;
 
 /// A layer that signs every request of an HTTP client.
 ///
-/// # What happens to a request
+/// # The steps of a request
 /// 1. Its body may be any [`Body`](http_body::Body). It is read whole, within limits of size and
 ///    time, because the signature is in the head; a body of one frame is not copied. Trailers are
 ///    dropped.

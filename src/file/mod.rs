@@ -28,7 +28,7 @@
 //! }
 //! ```
 //!
-//! # What it guarantees
+//! # Guarantees
 //! - **No link is followed**, neither that of the file nor that of a folder on the way, and nothing
 //!   outside of the folder is opened, whoever swaps what at which moment.
 //! - **Regular files only**, of a bounded size. A pipe or a device is refused, and is not waited
@@ -47,7 +47,7 @@
 //! switch: a link would be resolved again with each request. `rustix` is the crate that `cap-std`
 //! stands on, and makes these calls without unsafe code here.
 //!
-//! # What stays open
+//! # Limits
 //! - The whole file is read before its first byte leaves. Keep a [`VerifiedFile`] to serve it
 //!   again; nothing of it is stale.
 //! - Anybody who can write to the folder can make requests fail, by changing a file while it is

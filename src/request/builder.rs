@@ -379,7 +379,7 @@ impl<T: 'static> VerifierBuilder<T> {
     ///
     /// Each of them may hold a transaction and a row's lock, and anybody who knows a key id can make
     /// one: keep the bound below the connections of the pool.
-    /// [`UnprovenPayload`](crate::request::UnprovenPayload#what-this-costs) says more.
+    /// [`UnprovenPayload`](crate::request::UnprovenPayload#cost) says more.
     pub fn max_unproven(mut self, max: usize) -> Self {
         self.max_unproven = max;
         self

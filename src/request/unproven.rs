@@ -78,7 +78,7 @@ use crate::{
 /// error, and its effects stay. Put only routes whose handlers take it behind such a layer, and
 /// nothing with effects between.
 ///
-/// # What this costs
+/// # Cost
 /// Anybody who knows a key id, which is public, can get this far with a MAC that is made up. For
 /// such a request the body is read, the inner service is called, a transaction begins, and the
 /// row's lock is taken and let go. These bound it:

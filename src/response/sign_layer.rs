@@ -12,7 +12,7 @@ use crate::body::BodyLimits;
 
 /// A layer that signs every response of a service, bound to the request that it answers.
 ///
-/// # What happens to a response
+/// # The steps of a response
 /// 1. Its body is read whole, within limits of size and time, because the signature is in the head.
 ///    Trailers are dropped, and `content-length` is that of the body. A response to `HEAD`, and one
 ///    with 204 or 304, is signed without a body.

@@ -14,7 +14,7 @@ use crate::{body::BoxError, future::ResponseFuture};
 
 /// A layer that verifies every response that an HTTP client gets.
 ///
-/// # What happens to a response
+/// # The steps of a response
 /// 1. Without a signature, with one that is stale, under an unknown key, over another status or
 ///    header, or over the response to another request, it is refused before any of its body is
 ///    read.

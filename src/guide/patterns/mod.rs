@@ -3,7 +3,7 @@
 //!
 //! A signature says that a request is genuine. It says nothing of the row, file or token that the
 //! handler finds a moment later: another request may have changed it since the check. Each page has
-//! the fault in a few lines of Python, the answer in Axum, its cost, and what stays open.
+//! the fault in a few lines of Python, the answer in Axum, its cost and its limits.
 //!
 //! The code at the end of a page is complete, and the page's test runs that very file: 32 clients at
 //! once, on PostgreSQL and on SQLite, beside a handler with the fault, which doubles or loses an

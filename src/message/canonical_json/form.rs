@@ -28,7 +28,7 @@ pub(super) const MAX_DEPTH: usize = 127;
 /// # Ok::<_, countersign::ConfigError>(())
 /// ```
 ///
-/// # What is refused
+/// # Refused texts
 /// Whatever two libraries could read differently has no canonical form here, also where they would
 /// write one:
 /// - two members of one name in an object, at any depth, also where only escapes tell the names

@@ -20,7 +20,7 @@ use crate::{
 
 /// A layer behind which every request is verified, and used once.
 ///
-/// # What happens to a request
+/// # The steps of a request
 /// 1. Without a signature, with one that is stale, or under an unknown key, it is answered before
 ///    any of its body is read.
 /// 2. The body is buffered, within limits of size, time and memory, and the MAC is compared in
@@ -290,7 +290,7 @@ impl VerifierBuilder<VerifyLayer> {
     /// - No two of the schemes may have a secret in common, or their signature in one header. Key
     ///   stores that look keys up cannot be compared: keep their secrets apart.
     ///
-    /// # What stays open
+    /// # Limits
     /// A request that was sent with several signatures, and never arrived, can be delivered with
     /// fewer of them: a signature that covers no other is also valid alone. It is then the same
     /// request only if both signatures make one claim: one nonce, or one event id, under one key id,

@@ -46,7 +46,7 @@ use crate::{
 /// # Ok::<_, countersign::ConfigError>(())
 /// ```
 ///
-/// # What a description promises
+/// # Guarantees of a description
 /// - Two requests that differ in a covered part never share a signed message: a description that
 ///   would allow it, such as a nonce that the body follows without a delimiter, is refused when it
 ///   is built.
@@ -57,7 +57,7 @@ use crate::{
 /// - A body is accepted only where [`Part::Body`] or [`Part::CanonicalBody`] is covered; of the
 ///   latter, the payload holds the canonical form, which is what was signed.
 ///
-/// # What stays open
+/// # Limits
 /// Whatever is not named is not covered, and reads as `None` in a payload. Where method or path
 /// are not covered, whoever captured a request can send it again with every other method and to
 /// every other path, or spelling of a path (`/%31` for `/1`), and there it counts as another

@@ -132,7 +132,7 @@ pub(super) const ALGORITHM: &str = "hmac-sha256";
 /// way. A client refuses a response whose `countersign-received` contradicts the `content-digest`
 /// of its request. [`SignedBy::outcome`](crate::response::SignedBy::outcome) is what remains.
 ///
-/// # What stays open
+/// # Limits
 /// RFC 9421 signs some requests alike, and no verifier can tell them apart:
 /// - `/x` and `/x?`: `@query` is `?` for both, and the payload's query is empty for both;
 /// - a field in two lines, and in one line with `, ` between them, and with white space around

@@ -69,7 +69,7 @@ const TIME_LEN: usize = 10;
 /// [`Signer::sign_body`](crate::Signer::sign_body) can sign a delivery: it adds `signature` to a JSON object, or
 /// the three fields to a form, that has none; the nonce is the token.
 ///
-/// # What stays open
+/// # Limits
 /// - **Anybody who captured a delivery that was not handled yet can write every event they like into
 ///   it**, until it is stale. Take the event for a hint, and ask Mailgun's API for what happened by
 ///   the id of the event or the message.

@@ -26,9 +26,9 @@ fn said<'a>(documentation: &'a str, row: &str) -> &'a str {
     line.unwrap().trim_end_matches(" |")
 }
 
-/// The points under `# What stays open`, with their links.
+/// The points under `# Limits`, with their links.
 fn stays_open(documentation: &str) -> String {
-    let (_, open) = documentation.split_once("# What stays open\n").unwrap();
+    let (_, open) = documentation.split_once("# Limits\n").unwrap();
     let points = open.split("\n\n").next().unwrap().trim_end();
     // Its lines have lost their indentation.
     points.replace('\n', "\n  ").replace("\n  - ", "\n- ")
@@ -93,7 +93,7 @@ fn section(sender: &Facts, documentation: &str) -> String {
     }
     write!(
         text,
-        "\nWhat stays open:\n{}\n\n```text\ncountersign sign {name} --secret-env {variable} {} POST https://example.com/hook\n```\n",
+        "\nLimits:\n{}\n\n```text\ncountersign sign {name} --secret-env {variable} {} POST https://example.com/hook\n```\n",
         stays_open(documentation),
         request(name),
     )

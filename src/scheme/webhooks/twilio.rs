@@ -100,7 +100,7 @@ const OF_EVERY_FORM: &str = "AccountSid";
 /// callback passes for JSON, whichever route it was signed for, and whatever strangers wrote into
 /// it.
 ///
-/// # What stays open
+/// # Limits
 /// - **Anybody who captured a request can post it again**, at any time and as often as they like. Let
 ///   the handler do no harm when it runs twice: by `CallSid`, `MessageSid` and the status in the
 ///   body.

@@ -47,7 +47,7 @@ use crate::{
 /// - a database that is another than before, a copy, or on another timeline (a standby that was
 ///   promoted, a backup that was restored to a point in time, a dump) refuses what was signed until
 ///   it was first asked, with the code `sign_again`. So does a database that has lost the newest
-///   record of an open store. [What this cannot see](super#what-is-put-back-and-what-is-seen-of-it)
+///   record of an open store. [What this cannot see](super#restores-and-how-they-are-noticed)
 ///   is part of the module's text;
 /// - a clock that steps back reopens nothing that was dropped while it was ahead;
 /// - a namespace is remembered for as long as its first claim needed, by whichever server. A server
@@ -148,7 +148,7 @@ impl PostgresStore {
     ///
     /// Copies and failovers are found and fenced without this call. Call it, before servers
     /// connect, after an older state of the same database was put back in a way that [nothing in it
-    /// shows](super#what-is-put-back-and-what-is-seen-of-it). In `psql` it is `SELECT
+    /// shows](super#restores-and-how-they-are-noticed). In `psql` it is `SELECT
     /// countersign_fence()`.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ sender! {
     /// Heartbeats are deliveries without events. Their bodies are equal, so that all but the first
     /// are acknowledged without the handler.
     ///
-    /// # What stays open
+    /// # Limits
     /// - A captured delivery can be sent again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - Method, path and headers are not covered: put the layer on the one route that takes these

@@ -14,7 +14,7 @@ sender! {
     /// | used once by | the body: `X-Request-UUID` is not covered |
     /// | remembered for | 30 days: Bitbucket [sends](https://support.atlassian.com/bitbucket-cloud/docs/troubleshoot-webhooks/) the same body up to two more times after a status of 500 to 599, and again when somebody asks for it |
     ///
-    /// # What stays open
+    /// # Limits
     /// - Anybody who captured a delivery can post it again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - Two deliveries whose bodies are equal to the last byte count as one, unless

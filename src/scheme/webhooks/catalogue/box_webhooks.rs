@@ -24,7 +24,7 @@ sender! {
     ///
     /// `BOX-SIGNATURE-VERSION` and `BOX-SIGNATURE-ALGORITHM` mean nothing.
     ///
-    /// # What stays open
+    /// # Limits
     /// - Method, path and all other headers are not covered: put the layer on the one route that takes
     ///   these webhooks.
     /// - Until it is stale, a captured delivery can be posted to another path behind the same layer,

@@ -16,7 +16,7 @@ sender! {
     ///
     /// Choose the signature, and not the token, as the header of the webhook.
     ///
-    /// # What stays open
+    /// # Limits
     /// - A delivery that is signed again counts as another.
     /// - Method, path and all other headers are not covered: put the layer on the one route that takes
     ///   these webhooks.

@@ -16,7 +16,7 @@ sender! {
     ///
     /// A webhook without a secret sends `no-secret-provided` instead of a signature, and is refused.
     ///
-    /// # What stays open
+    /// # Limits
     /// - A captured delivery can be sent again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - Two deliveries whose bodies are equal to the last byte count as one. Keep `createdAt` in a

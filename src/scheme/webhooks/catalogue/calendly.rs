@@ -17,7 +17,7 @@ sender! {
     /// | used once by | the SHA-256 of the body, which has the time of the event: there is no event id |
     /// | remembered for | 3 days since the last delivery: Calendly [retries](https://developer.calendly.com/api-docs/overview/webhooks/webhook-errors) for 24 hours |
     ///
-    /// # What stays open
+    /// # Limits
     /// - After a restart, a store that forgets refuses the deliveries that were dated before it
     ///   (503, `sign_again`), and Calendly may never date them again: use a store that survives
     ///   restarts. With a [`high_watermark`](crate::store::MemoryStoreBuilder::high_watermark) it

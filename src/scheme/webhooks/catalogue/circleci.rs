@@ -17,7 +17,7 @@ sender! {
     /// | used once by | the event id, `id` of the body; without one, the signed message |
     /// | remembered for | 30 days since the last delivery: CircleCI [retries](https://circleci.com/docs/guides/integration/outbound-webhooks/), and does not document for how long |
     ///
-    /// # What stays open
+    /// # Limits
     /// - A captured delivery can be sent again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - Method, path and headers are not covered: put the layer on the one route that takes these

@@ -15,7 +15,7 @@ sender! {
     /// | used once by | the event id, `event.id` of the body; without one, the signed message. The `id` at the top, and `attempt_number`, are of the delivery |
     /// | remembered for | 30 days since the last delivery: Coinbase Commerce [retries](https://docs.cdp.coinbase.com/commerce/api-architecture/webhooks-overview) for up to 3 days |
     ///
-    /// # What stays open
+    /// # Limits
     /// - A captured delivery can be sent again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - Method, path and headers are not covered: put the layer on the one route that takes these

@@ -31,7 +31,7 @@ sender! {
     ///
     /// The path that is signed is the one that arrives: do not rewrite it in front of the layer.
     ///
-    /// # What stays open
+    /// # Limits
     /// - A retry that is signed again counts as another delivery.
     /// - The authority is not covered, and headers that are not listed are not: the payload has `None`
     ///   for them.

@@ -17,7 +17,7 @@ sender! {
     ///
     /// Only the headers of the first four keys are read.
     ///
-    /// # What stays open
+    /// # Limits
     /// - A captured delivery can be sent again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - A retry has another `retryCount` and counts as another delivery: a handler whose answer was lost

@@ -24,7 +24,7 @@ sender! {
     /// | remembered for | not at all, so that no store is needed |
     /// | challenge | `challenge` of a `GET`, answered with [`answer_challenge_at`](Self::answer_challenge_at) |
     ///
-    /// # What stays open
+    /// # Limits
     /// - **Anybody who captured a notification can post it again**, at any time and as often as
     ///   they like. A notification says only that something changed: let the handler ask Dropbox
     ///   what changed, from its cursor on. Then a duplicate costs a question, and has no other

@@ -23,7 +23,7 @@ sender! {
     /// | used once by | the body: `X-GitHub-Delivery` is not covered |
     /// | remembered for | 30 days: GitHub [does not retry](https://docs.github.com/en/webhooks/using-webhooks/handling-failed-webhook-deliveries) by itself, but [redelivers on request](https://docs.github.com/en/webhooks/testing-and-troubleshooting-webhooks/redelivering-webhooks) the very same body, for 3 days, and for 7 on GitHub Enterprise Server |
     ///
-    /// # What stays open
+    /// # Limits
     /// - Anybody who captured a delivery can post it again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - Two deliveries whose bodies are equal to the last byte count as one, unless

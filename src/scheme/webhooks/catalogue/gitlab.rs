@@ -18,7 +18,7 @@ sender! {
     /// The older secret token, `X-Gitlab-Token`, is a password in a header and signs nothing: it means
     /// nothing here.
     ///
-    /// # What stays open
+    /// # Limits
     /// - Method, path and all other headers are not covered: put the layer on the one route that takes
     ///   these webhooks.
     /// - Until it is stale, a captured delivery can be posted to another path behind the same layer,

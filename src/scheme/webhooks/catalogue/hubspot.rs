@@ -59,7 +59,7 @@ sender! {
     /// move between them, a URL with a `{` or a `[` is refused, and a body that is not empty and
     /// begins with anything else.
     ///
-    /// # What stays open
+    /// # Limits
     /// - **In the URL, `%3A %2F %3F %40 %21 %24 %27 %28 %29 %2A %2C %3B` are decoded before it is
     ///   signed**, so that `/a%2Fb` and `/a/b` have one signature, and so have `?a=b` and `%3Fa=b`.
     ///   Anybody who captured a request can respell its URL so; it counts as the same request. The

@@ -17,7 +17,7 @@ sender! {
     ///
     /// Webhooks that an app registers have no such signature, and are refused.
     ///
-    /// # What stays open
+    /// # Limits
     /// - A captured delivery can be sent again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - Two deliveries whose bodies are equal to the last byte count as one, unless

@@ -16,7 +16,7 @@ sender! {
     ///
     /// Lemon Squeezy allows secrets of 6 to 40 characters: choose one of at least 16.
     ///
-    /// # What stays open
+    /// # Limits
     /// - A captured delivery can be sent again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - Two deliveries whose bodies are equal to the last byte count as one.

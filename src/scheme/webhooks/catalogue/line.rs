@@ -20,7 +20,7 @@ sender! {
     /// LINE verifies a webhook URL with a signed delivery without events. Answer it with 200, as every
     /// delivery.
     ///
-    /// # What stays open
+    /// # Limits
     /// - A captured delivery can be sent again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - A delivery may hold several events, and is used once as a whole. Ask

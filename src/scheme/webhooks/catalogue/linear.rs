@@ -21,7 +21,7 @@ sender! {
     /// The time is checked once the body is there: a body without one is refused. A signer signs
     /// the body as it is given, with its time.
     ///
-    /// # What stays open
+    /// # Limits
     /// - A retry that is the very same delivery is recognised. If a retry is dated again, nothing
     ///   that is covered tells that the event is the same: an event that was handled, and whose
     ///   answer was lost on the way, is handled again.

@@ -23,7 +23,7 @@ sender! {
     /// | remembered for | 30 days: Meta retries [for 36 hours](https://developers.facebook.com/docs/graph-api/webhooks/getting-started#frequency), WhatsApp [for 7 days](https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/overview) |
     /// | challenge | `hub.challenge`, answered with [`answer_subscription_at`](Self::answer_subscription_at) |
     ///
-    /// # What stays open
+    /// # Limits
     /// - Anybody who captured a delivery can post it again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - Two deliveries whose bodies are equal to the last byte count as one. One delivery may hold

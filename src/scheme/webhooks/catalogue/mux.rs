@@ -17,7 +17,7 @@ sender! {
     /// | used once by | the event id, `id` of the body; without one, the signed message |
     /// | remembered for | 3 days since the last delivery: Mux [retries](https://www.mux.com/docs/core/listen-for-webhooks) for 24 hours, and may send an event twice that was received |
     ///
-    /// # What stays open
+    /// # Limits
     /// - After a restart, a store that forgets refuses the deliveries that were dated before it
     ///   (503, `sign_again`), and Mux may never date them again: use a store that survives
     ///   restarts. With a [`high_watermark`](crate::store::MemoryStoreBuilder::high_watermark) it

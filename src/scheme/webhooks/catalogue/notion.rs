@@ -22,7 +22,7 @@ sender! {
     /// | remembered for | 30 days since the last delivery: Notion [retries](https://developers.notion.com/reference/webhooks-events-delivery) for about a day |
     /// | challenge | `verification_token`, answered with [`answer_registrations`](Self::answer_registrations) |
     ///
-    /// # What stays open
+    /// # Limits
     /// - A captured delivery can be sent again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - Method, path and headers are not covered: put the layer on the one route that takes these

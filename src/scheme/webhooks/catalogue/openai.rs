@@ -15,7 +15,7 @@ sender! {
     /// | used once by | the event id, `webhook-id` |
     /// | remembered for | 4 days since the last delivery: OpenAI [retries](https://platform.openai.com/docs/guides/webhooks) for up to 72 hours |
     ///
-    /// # What stays open
+    /// # Limits
     /// - Method, path and all other headers are not covered: put the layer on the one route that takes
     ///   these webhooks.
     /// - Until it is stale, a captured delivery can be posted to another path behind the same layer,

@@ -17,7 +17,7 @@ sender! {
     /// | used once by | the event id, `event_id` of the body; without one, the signed message |
     /// | remembered for | 3 days since the last delivery: a live account [retries](https://developer.paddle.com/webhooks/about/respond-to-webhooks) up to 60 times in 3 days |
     ///
-    /// # What stays open
+    /// # Limits
     /// - Method, path and all other headers are not covered: put the layer on the one route that
     ///   takes these webhooks.
     /// - Until it is stale, a captured delivery can be posted to another path behind the same

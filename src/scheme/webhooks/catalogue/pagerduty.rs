@@ -18,7 +18,7 @@ sender! {
     /// | used once by | the event id, `event.id` of the body; without one, the signed message |
     /// | remembered for | 30 days since the last delivery: PagerDuty retries, and does not document for how long |
     ///
-    /// # What stays open
+    /// # Limits
     /// - A captured delivery can be sent again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - PagerDuty sends one event to each subscription that it concerns. At two paths it counts as two, at

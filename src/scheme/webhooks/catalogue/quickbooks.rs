@@ -15,7 +15,7 @@ sender! {
     /// | used once by | all event ids of the body, as a set: `id` of each event, with its `source`; without one, the signed message. Deliveries in the older form have none |
     /// | remembered for | 30 days since the last delivery: Intuit [retries](https://developer.intuit.com/app/developer/qbo/docs/develop/webhooks/best-practices) after seconds, minutes and hours, and then every 6 hours, without an end that it documents |
     ///
-    /// # What stays open
+    /// # Limits
     /// - A captured delivery can be sent again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - A delivery may hold several events, and is used once as a whole. Ask

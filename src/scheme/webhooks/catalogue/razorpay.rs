@@ -14,7 +14,7 @@ sender! {
     /// | used once by | the body: `x-razorpay-event-id` is not covered |
     /// | remembered for | 30 days: Razorpay [retries](https://razorpay.com/docs/webhooks/faqs/) for 24 hours, and replays on request for 15 days |
     ///
-    /// # What stays open
+    /// # Limits
     /// - A captured delivery can be sent again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - Two deliveries whose bodies are equal to the last byte count as one, unless

@@ -18,7 +18,7 @@ sender! {
     /// | used once by | the event id, `svix-id` |
     /// | remembered for | 3 days since the last delivery: Svix [retries](https://docs.svix.com/retries) for some 28 hours, each time signed again under the same id |
     ///
-    /// # What stays open
+    /// # Limits
     /// - Method, path and all other headers are not covered: put the layer on the one route that takes
     ///   these webhooks.
     /// - Until it is stale, a captured delivery can be posted to another path behind the same layer,

@@ -16,7 +16,7 @@ sender! {
     /// | used once by | the body: `Request-ID` is not covered |
     /// | remembered for | 30 days: Sentry does not document retries |
     ///
-    /// # What stays open
+    /// # Limits
     /// - A captured delivery can be sent again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - Two deliveries whose bodies are equal to the last byte count as one, unless

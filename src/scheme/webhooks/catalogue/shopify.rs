@@ -20,7 +20,7 @@ sender! {
     /// every name that begins with `{`. So a body that does not begin with `{` is refused: no query
     /// string passes for a delivery. Deliveries in XML are not read.
     ///
-    /// # What stays open
+    /// # Limits
     /// - Anybody who captured a delivery can post it again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - Two deliveries whose bodies are equal to the last byte count as one, even if they are of

@@ -23,7 +23,7 @@ sender! {
     /// | remembered for | 3 days since the last delivery: Slack [retries](https://docs.slack.dev/apis/events-api/#retries) at once, after 1 minute and after 5 more, and then hourly for 24 hours where an app turns on Delayed Events, each time signed again |
     /// | challenge | `url_verification`, answered with [`answer_url_verification_at`](Self::answer_url_verification_at); the unsigned `ssl_check` of commands, with [`answer_ssl_check_at`](Self::answer_ssl_check_at) |
     ///
-    /// # What stays open
+    /// # Limits
     /// - Method, path and all other headers are not covered: put the layer on the routes that take
     ///   these requests.
     /// - Until it is stale, a captured delivery can be posted to another path behind the same

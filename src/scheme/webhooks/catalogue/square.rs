@@ -38,7 +38,7 @@ sender! {
     /// URL and body are signed without a delimiter. So that no byte can move between them, a URL
     /// with a `{` or a `[` is refused, and a body that begins with anything else.
     ///
-    /// # What stays open
+    /// # Limits
     /// - Anybody who captured a delivery can post it again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - The method and the headers are not covered: put the layer on the one route and method that

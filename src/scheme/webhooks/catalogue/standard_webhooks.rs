@@ -34,7 +34,7 @@ sender! {
     /// An id with a `.` is refused, because the message `id.time.body` could then be read in two
     /// ways. An id of more than 256 characters is refused too.
     ///
-    /// # What stays open
+    /// # Limits
     /// - Method, path and all other headers are not covered: put the layer on the one route that
     ///   takes these webhooks.
     /// - Until it is stale, a captured delivery can be posted to another path behind the same

@@ -26,7 +26,7 @@ sender! {
     /// | used once by | the event id, `id` of the body; without one, the signed message |
     /// | remembered for | 3 days since the last delivery: in live mode Stripe retries for up to 3 days, each time signed again |
     ///
-    /// # What stays open
+    /// # Limits
     /// - Method, path and all other headers are not covered: put the layer on the one route that
     ///   takes these webhooks.
     /// - Until it is stale, a captured delivery can be posted to another path behind the same

@@ -20,7 +20,7 @@ sender! {
     /// The request that verifies a new configuration is signed too, and goes to the handler: answer it with
     /// success.
     ///
-    /// # What stays open
+    /// # Limits
     /// - A captured delivery can be sent again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - Two deliveries whose bodies are equal to the last byte count as one.

@@ -32,7 +32,7 @@ sender! {
     /// or a `]` is refused, and a body that ends with anything else. HMAC-SHA1 is accepted because Trello has
     /// nothing else. No way to forge an HMAC with SHA-1 is known.
     ///
-    /// # What stays open
+    /// # Limits
     /// - A captured delivery can be sent again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - Trello sends one action to each webhook that watches it. At two paths it counts as two, at one path

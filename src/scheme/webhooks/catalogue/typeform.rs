@@ -18,7 +18,7 @@ sender! {
     /// | used once by | the event id, `event_id` of the body; without one, the signed message |
     /// | remembered for | 30 days since the last delivery: Typeform [retries](https://www.typeform.com/developers/webhooks/) every few minutes for 10 hours, or some times within 11, as it was answered, with the same event id |
     ///
-    /// # What stays open
+    /// # Limits
     /// - A captured delivery can be sent again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - Method, path and headers are not covered: put the layer on the one route that takes these

@@ -17,7 +17,7 @@ sender! {
     ///
     /// HMAC-SHA1 is accepted because Vercel has nothing else. No way to forge an HMAC with SHA-1 is known.
     ///
-    /// # What stays open
+    /// # Limits
     /// - A captured delivery can be sent again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - Method, path and headers are not covered: put the layer on the one route that takes these

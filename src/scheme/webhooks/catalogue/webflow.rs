@@ -20,7 +20,7 @@ sender! {
     ///
     /// A webhook that was made with the API token of a site is not signed, and is refused.
     ///
-    /// # What stays open
+    /// # Limits
     /// - After a restart, a store that forgets refuses the deliveries that were dated before it (503,
     ///   `sign_again`), and Webflow may never date them again: use a store that survives restarts.
     ///   With a [`high_watermark`](crate::store::MemoryStoreBuilder::high_watermark) it refuses only

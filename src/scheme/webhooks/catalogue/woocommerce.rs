@@ -18,7 +18,7 @@ sender! {
     /// The request by which WooCommerce tries a new webhook, a form of `webhook_id`, is not signed: it is
     /// refused, and WooCommerce saves the webhook nevertheless.
     ///
-    /// # What stays open
+    /// # Limits
     /// - A captured delivery can be sent again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - Two deliveries whose bodies are equal to the last byte count as one, unless

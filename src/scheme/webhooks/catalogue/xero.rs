@@ -26,7 +26,7 @@ sender! {
     /// [`render_rejection`](crate::VerifyLayer::render_rejection) says. Let the handler answer so too, and
     /// do its work afterwards.
     ///
-    /// # What stays open
+    /// # Limits
     /// - A captured delivery can be sent again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - One delivery may hold several events, and an event may come again in another delivery: tell events

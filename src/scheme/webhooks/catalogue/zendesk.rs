@@ -22,7 +22,7 @@ sender! {
     /// [`danger_delivery_id`](Self::danger_delivery_id) tells the two apart. Zendesk sends none with a
     /// webhook whose method is `GET` or `DELETE`.
     ///
-    /// # What stays open
+    /// # Limits
     /// - Two deliveries of one second with one body count as one, unless
     ///   [`danger_delivery_id`](Self::danger_delivery_id) tells them apart.
     /// - A retry that is dated again counts as another delivery. Take what tells events apart from the

@@ -22,7 +22,7 @@ sender! {
     /// | remembered for | 3 days since the last delivery: Zoom [retries](https://developers.zoom.us/blog/webhook-delays) 3 times, after 5 minutes, 20 more and 60 more |
     /// | challenge | `endpoint.url_validation`, answered with [`answer_url_validation_at`](Self::answer_url_validation_at) |
     ///
-    /// # What stays open
+    /// # Limits
     /// - After a restart, a store that forgets refuses the deliveries that were dated before it
     ///   (503, `sign_again`), and Zoom may never date them again: use a store that survives
     ///   restarts. With a [`high_watermark`](crate::store::MemoryStoreBuilder::high_watermark) it
