@@ -107,4 +107,26 @@ impl<'a> Flow<'a> {
         let inside = self.around(step.region).any(|(_, it)| in_group(it.kind));
         inside || (self.reaches(test, later) && !self.exits_of(*group).is_empty())
     }
+
+    /// The answer of a test behind which a later step happens, if it does so behind one alone.
+    pub(super) fn answer(&self, test: u32, later: u32) -> Option<bool> {
+        let What::Test(_, group) = self.step(test)?.what else {
+            return None;
+        };
+        let arm_of = |kind: RegionKind<'a>| match kind {
+            RegionKind::Branch { group: g, arm } if g == group => Some(arm == 0),
+            _ => None,
+        };
+        let inside = self
+            .around(self.step(later)?.region)
+            .find_map(|(_, it)| arm_of(it.kind));
+        inside.or_else(|| {
+            let left = self.regions.iter().filter(|it| it.exits.is_some());
+            let left: Vec<bool> = left.filter_map(|it| arm_of(it.kind)).collect();
+            match left.as_slice() {
+                [arm] => Some(!arm),
+                _ => None,
+            }
+        })
+    }
 }

@@ -103,7 +103,7 @@ fn compares<'a>(flow: &Flow<'a>, at: At<'a>) -> Option<Check<'a>> {
         let mut sides = call.args.iter().map(|it| &it.value).chain(receiver);
         return either(sides.next()?, sides.next()?, true);
     }
-    if ["eq", "ne"].contains(&last)
+    if ["eq", "ne", "eq_ignore_ascii_case"].contains(&last)
         && let (Some(receiver), [other]) = (call.receiver(), call.args.as_slice())
     {
         return either(receiver, &other.value, false);

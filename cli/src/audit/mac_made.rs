@@ -2,7 +2,7 @@
 
 use super::{
     flow::{Flow, Step, Val, What},
-    tree::{Expr, Kind, Operator, first},
+    tree::{Expr, Kind, Operator, first, second},
     values::{At, Go},
     words::has_word,
 };
@@ -45,6 +45,10 @@ fn made_within<'a>(
         }
         Kind::Format(all) | Kind::Many(all) => all.iter().find_map(|it| of(inner(it))),
         Kind::Binary(Operator::Add, both) => both.iter().find_map(|it| of(inner(it))),
+        // `"sha256=%s" % mac`
+        Kind::Binary(Operator::Other, both) if matches!(first(both).kind, Kind::Text(_)) => {
+            of(inner(second(both)))
+        }
         Kind::Choice(three) => three.iter().skip(1).find_map(|it| of(inner(it))),
         Kind::Index(both) => match &first(both).kind {
             // `mac[:32]`, `format!(…)[..]`
@@ -99,6 +103,13 @@ fn made_within<'a>(
                 "replace",
                 "finalize_fixed",
                 "chain_update",
+                // `["sha256=", &mac].concat()`, `bytes.iter().map(…).collect::<String>()`
+                "concat",
+                "join",
+                "iter",
+                "into_iter",
+                "map",
+                "collect",
             ];
             if forms.contains(&last)
                 && let Some(receiver) = call.receiver()
@@ -129,7 +140,12 @@ fn made_within<'a>(
                 "smart_bytes",
                 "encode_upper",
             ];
-            if wraps.contains(&last) {
+            // `"sha256={}".format(mac)`, `"=".join(("sha256", mac))`
+            let is_text = ["format", "join"].contains(&last)
+                && call
+                    .receiver()
+                    .is_some_and(|it| matches!(it.kind, Kind::Text(_)));
+            if is_text || wraps.contains(&last) {
                 return call.args.iter().find_map(|it| of(inner(&it.value)));
             }
             None

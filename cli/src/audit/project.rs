@@ -73,7 +73,9 @@ pub(super) struct Project<'a> {
     by_module: Unique<(Language, &'a str, &'a str), Id>,
     by_name: Unique<(Language, &'a str), Id>,
     classes: Unique<&'a str, (usize, &'a Class<'a>)>,
-    called: HashSet<&'a str>,
+    called: HashSet<Id>,
+    /// The calls whose function is not known: by name, of the modules and objects before the name.
+    called_by_name: HashMap<(Language, &'a str), HashSet<Option<&'a str>>>,
 }
 
 impl<'a> File<'a> {
@@ -168,25 +170,54 @@ impl<'a> Project<'a> {
             for class in &file.classes {
                 project.classes.put(class.name, (at, class));
             }
+        }
+        let mut called = HashSet::new();
+        let mut called_by_name: HashMap<_, HashSet<_>> = HashMap::new();
+        let mut atomic_requests = facts.atomic_requests;
+        for (at, file) in project.files.iter().enumerate() {
             let is_used = !file.is_test;
             each_expr(&file.tree.body, &mut |expr| {
                 if let Kind::Call(call) = &expr.kind {
-                    project.called.insert(call.last());
+                    if let Some(id) = project.callee(&call.func, at, None) {
+                        called.insert(id);
+                    } else {
+                        let owner = call.receiver().map(last_name);
+                        let name = (file.language, call.last());
+                        called_by_name.entry(name).or_default().insert(owner);
+                    }
                 }
-                project.facts.atomic_requests |= is_used && opens_transactions(expr);
+                atomic_requests |= is_used && opens_transactions(expr);
             });
-            project.facts.atomic_requests |= is_used && sets_transactions(file);
+            atomic_requests |= is_used && sets_transactions(file);
         }
-        project
+        Self {
+            called,
+            called_by_name,
+            facts: Facts {
+                atomic_requests,
+                ..facts
+            },
+            ..project
+        }
     }
 
     pub(super) fn function(&self, id: Id) -> Option<&'a Function<'a>> {
         self.files.get(id.file)?.functions.get(id.function).copied()
     }
 
-    /// Returns whether some function of the project calls a function of this name.
-    pub(super) fn is_called(&self, name: &str) -> bool {
-        self.called.contains(name)
+    /// Returns whether something in the project calls this function, or may call it: a method of
+    /// this name of an object of any class, a function of this name of a module on its path.
+    pub(super) fn is_called(&self, id: Id) -> bool {
+        let (Some(file), Some(function)) = (self.files.get(id.file), self.function(id)) else {
+            return false;
+        };
+        let owners = self.called_by_name.get(&(file.language, function.name));
+        let is_its = |owner: &Option<&str>| match (function.class, owner) {
+            (Some(_), owner) => owner.is_some(),
+            (None, None) => true,
+            (None, Some(owner)) => file.path.split(['/', '.']).any(|it| it == *owner),
+        };
+        self.called.contains(&id) || owners.into_iter().flatten().any(is_its)
     }
 
     /// The class of this name, if there is one only.
@@ -229,6 +260,11 @@ impl<'a> Project<'a> {
     }
 }
 
+/// `self.client` is `client`.
+fn last_name<'a>(owner: &Expr<'a>) -> &'a str {
+    owner.chain().last().copied().unwrap_or_default()
+}
+
 fn is_script(text: &str) -> bool {
     let has = |word: &str| memchr::memmem::find(text.as_bytes(), word.as_bytes()).is_some();
     has("if __name__ == ") && !["uvicorn", ".run(", "app."].into_iter().any(has)
@@ -266,12 +302,28 @@ fn is_true(value: &Expr<'_>) -> bool {
             .is_some_and(|call| call.arg(1, "default").is_some_and(is_true))
 }
 
+/// A statement or an expression.
+#[derive(Clone, Copy)]
+pub(super) enum Piece<'a> {
+    Stmt(&'a Stmt<'a>),
+    Expr(&'a Expr<'a>),
+}
+
 /// Visits each expression of some statements, in the order of the text.
 pub(super) fn each_expr<'a>(body: &'a [Stmt<'a>], visit: &mut impl FnMut(&'a Expr<'a>)) {
-    fn deep<'a>(expr: &'a Expr<'a>, visit: &mut impl FnMut(&'a Expr<'a>)) {
-        visit(expr);
+    each_piece(body, &mut |piece| {
+        if let Piece::Expr(expr) = piece {
+            visit(expr);
+        }
+    });
+}
+
+/// Visits all statements and all in them, in the order of the text.
+pub(super) fn each_piece<'a>(body: &'a [Stmt<'a>], visit: &mut impl FnMut(Piece<'a>)) {
+    fn deep<'a>(expr: &'a Expr<'a>, visit: &mut impl FnMut(Piece<'a>)) {
+        visit(Piece::Expr(expr));
         if let Kind::Block(body) | Kind::Closure(body) = &expr.kind {
-            each_expr_dyn(body, visit);
+            each_stmt(body, visit);
         }
         let mut children = Vec::new();
         expr.children(&mut |child| children.push(child));
@@ -279,8 +331,9 @@ pub(super) fn each_expr<'a>(body: &'a [Stmt<'a>], visit: &mut impl FnMut(&'a Exp
             deep(child, visit);
         }
     }
-    fn each_expr_dyn<'a>(body: &'a [Stmt<'a>], visit: &mut impl FnMut(&'a Expr<'a>)) {
+    fn each_stmt<'a>(body: &'a [Stmt<'a>], visit: &mut impl FnMut(Piece<'a>)) {
         for stmt in body {
+            visit(Piece::Stmt(stmt));
             match &stmt.act {
                 Act::Set { target, value, .. } => {
                     deep(target, visit);
@@ -295,14 +348,14 @@ pub(super) fn each_expr<'a>(body: &'a [Stmt<'a>], visit: &mut impl FnMut(&'a Exp
                     otherwise,
                 } => {
                     deep(test, visit);
-                    each_expr_dyn(body, visit);
-                    each_expr_dyn(otherwise, visit);
+                    each_stmt(body, visit);
+                    each_stmt(otherwise, visit);
                 }
                 Act::Match { subject, arms } => {
                     deep(subject, visit);
                     for (pattern, body) in arms {
                         deep(pattern, visit);
-                        each_expr_dyn(body, visit);
+                        each_stmt(body, visit);
                     }
                 }
                 Act::Loop { head, test, body } => {
@@ -313,7 +366,7 @@ pub(super) fn each_expr<'a>(body: &'a [Stmt<'a>], visit: &mut impl FnMut(&'a Exp
                     if let Some(test) = test {
                         deep(test, visit);
                     }
-                    each_expr_dyn(body, visit);
+                    each_stmt(body, visit);
                 }
                 Act::With { items, body } => {
                     for (item, target) in items {
@@ -322,24 +375,24 @@ pub(super) fn each_expr<'a>(body: &'a [Stmt<'a>], visit: &mut impl FnMut(&'a Exp
                             deep(target, visit);
                         }
                     }
-                    each_expr_dyn(body, visit);
+                    each_stmt(body, visit);
                 }
                 Act::Try {
                     body,
                     handlers,
                     finally,
                 } => {
-                    each_expr_dyn(body, visit);
+                    each_stmt(body, visit);
                     for handler in handlers {
-                        each_expr_dyn(&handler.body, visit);
+                        each_stmt(&handler.body, visit);
                     }
-                    each_expr_dyn(finally, visit);
+                    each_stmt(finally, visit);
                 }
-                Act::Function(it) => each_expr_dyn(&it.body, visit),
-                Act::Class(it) => each_expr_dyn(&it.body, visit),
+                Act::Function(it) => each_stmt(&it.body, visit),
+                Act::Class(it) => each_stmt(&it.body, visit),
                 Act::Return(None) | Act::Raise(None) | Act::Leave => {}
             }
         }
     }
-    each_expr_dyn(body, visit);
+    each_stmt(body, visit);
 }

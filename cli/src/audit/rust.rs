@@ -1,6 +1,9 @@
 //! Reads Rust. The one file that knows `syn`; expressions are in `rust_expr.rs`.
 
-use syn::{Attribute, FnArg, ImplItem, Item, Signature, TraitItem, Type};
+use syn::{
+    Attribute, Field, FnArg, ImplItem, Item, Signature, TraitItem, Type, parse::Parser as _,
+    punctuated::Punctuated,
+};
 
 use super::{
     aliases::Aliases,
@@ -8,7 +11,7 @@ use super::{
     rust_import,
     rust_scan::scan,
     span::Span,
-    tree::{Act, Broken, Class, DEPTH, Expr, Function, Kind, Param, Stmt, Tree},
+    tree::{Act, Arg, Broken, Call, Class, DEPTH, Expr, Function, Kind, Param, Stmt, Tree},
 };
 
 /// Reads a file.
@@ -102,32 +105,77 @@ impl<'s> Reader<'_, 's> {
             }
             Item::Const(it) => self.constant(&it.ident, &it.expr, depth, into),
             Item::Static(it) => self.constant(&it.ident, &it.expr, depth, into),
-            Item::Struct(it) => {
-                let fields = it.fields.iter().filter_map(|field| {
-                    let ident = field.ident.as_ref()?;
-                    let target = self.ident(ident);
-                    let span = target.span;
-                    let value = self.type_(&field.ty, depth);
-                    let operator = None;
-                    let act = Act::Set {
-                        target,
-                        value,
-                        operator,
-                    };
-                    Some(Stmt { span, act })
-                });
-                into.push(Stmt {
-                    span: self.span_of(it.ident.span()),
-                    act: Act::Class(Box::new(Class {
-                        name: self.slice(it.ident.span()),
-                        bases: Vec::new(),
-                        decorators: Vec::new(),
-                        body: fields.collect(),
-                    })),
-                });
+            Item::Struct(it) => into.push(self.class(&it.ident, it.fields.iter(), depth)),
+            Item::Enum(it) => {
+                let fields = it.variants.iter().flat_map(|it| &it.fields);
+                into.push(self.class(&it.ident, fields, depth));
             }
             _ => {}
         }
+    }
+
+    /// The fields of a type, each behind its attributes.
+    fn class<'f>(
+        &self,
+        ident: &syn::Ident,
+        fields: impl Iterator<Item = &'f Field>,
+        depth: usize,
+    ) -> Stmt<'s> {
+        let mut body = Vec::new();
+        for field in fields {
+            let Some(ident) = &field.ident else { continue };
+            body.extend(
+                field
+                    .attrs
+                    .iter()
+                    .filter_map(|it| self.attribute(it, depth)),
+            );
+            let target = self.ident(ident);
+            body.push(Stmt {
+                span: target.span,
+                act: Act::Set {
+                    target,
+                    value: self.type_(&field.ty, depth),
+                    operator: None,
+                },
+            });
+        }
+        Stmt {
+            span: self.span_of(ident.span()),
+            act: Act::Class(Box::new(Class {
+                name: self.slice(ident.span()),
+                bases: Vec::new(),
+                decorators: Vec::new(),
+                body,
+            })),
+        }
+    }
+
+    /// `#[arg(long, env = "PORT")]` is `arg(long, env="PORT")`.
+    fn attribute(&self, attr: &Attribute, depth: usize) -> Option<Stmt<'s>> {
+        let list = attr.meta.require_list().ok()?;
+        let parser = Punctuated::<syn::Expr, syn::Token![,]>::parse_terminated;
+        let args = parser.parse2(list.tokens.clone()).ok()?;
+        let args = args.iter().map(|it| match it {
+            syn::Expr::Assign(it) => Arg {
+                name: self.expr(&it.left, depth).name(),
+                value: self.expr(&it.right, depth),
+            },
+            it => Arg {
+                name: None,
+                value: self.expr(it, depth),
+            },
+        });
+        let func = self.path(&list.path);
+        let span = func.span.to(self.span_of(list.delimiter.span().close()));
+        let call = Call {
+            func,
+            args: args.collect(),
+            is_macro: false,
+        };
+        let kind = Kind::Call(Box::new(call));
+        let act = Act::Do(Expr { span, kind });
+        Some(Stmt { span, act })
     }
 
     fn constant(

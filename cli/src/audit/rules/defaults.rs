@@ -3,9 +3,9 @@
 use super::{look::Hit, secrets::is_example};
 use crate::audit::{
     finding::Place,
-    project::{File, Project, each_expr},
+    project::{File, Piece, Project, each_expr, each_piece},
     span::Span,
-    tree::{Act, Call, Class, Expr, Kind},
+    tree::{Act, Call, Class, Expr, Kind, Stmt},
     words,
 };
 
@@ -53,42 +53,137 @@ fn defaulted<'a>(call: &'a Call<'a>, whole: &'a Expr<'a>) -> Option<Default<'a>>
         let default = call.arg(1, "default")?;
         return Some(made(name, default, default.text()?.is_empty()));
     }
-    if let [
-        ..,
-        "var",
-        "unwrap_or_default" | "unwrap_or_else" | "unwrap_or",
-    ]
-    | [
-        ..,
-        "var",
-        "ok",
-        "unwrap_or_default" | "unwrap_or_else" | "unwrap_or",
-    ] = chain.as_slice()
-    {
-        let mut receiver = call.receiver()?;
-        if receiver.call()?.last() == "ok" {
-            receiver = receiver.call()?.receiver()?;
-        }
-        let name = receiver.call()?.args.first()?.value.text()?;
-        let Some(default) = call.args.first() else {
-            return Some(made(name, &call.func, true));
-        };
-        let mut text = None;
-        let mut literal = |it: &'a Expr<'a>| {
-            if text.is_none() {
-                text = it.text();
-            }
-        };
-        default.value.walk(&mut literal);
-        // A closure may first say in the log that there is no secret.
-        if let Kind::Closure(body) = &default.value.kind
-            && let Some(last) = body.last()
-        {
-            each_expr(std::slice::from_ref(last), &mut literal);
-        }
-        return text.map(|text| made(name, &default.value, text.is_empty()));
+    let takes_default = [
+        "unwrap_or_default",
+        "unwrap_or_else",
+        "unwrap_or",
+        "map_or",
+        "map_or_else",
+    ];
+    if !takes_default.contains(&call.last()) {
+        return None;
     }
-    None
+    let name = variable(call.receiver()?)?;
+    let Some(default) = call.args.first() else {
+        return Some(made(name, &call.func, true));
+    };
+    let text = literal(&default.value)?;
+    Some(made(name, &default.value, text.is_empty()))
+}
+
+/// The name in `env::var("NAME")`, also in `env::var("NAME").ok().filter(…)`.
+fn variable<'a>(read: &'a Expr<'a>) -> Option<&'a str> {
+    const SAME: [&str; 5] = ["ok", "filter", "map", "map_err", "inspect_err"];
+    let mut call = read.call()?;
+    while SAME.contains(&call.last()) {
+        call = call.receiver()?.call()?;
+    }
+    let is_read = matches!(call.func.chain().as_slice(), [.., "env", "var"] | ["var"]);
+    is_read.then(|| call.args.first()?.value.text())?
+}
+
+/// The text that an expression stands for: `"…".to_owned()`, `String::from("…")`, a closure or a
+/// block that ends with one.
+fn literal<'a>(expr: &'a Expr<'a>) -> Option<&'a str> {
+    match &expr.bare().kind {
+        Kind::Text(_) => expr.bare().text(),
+        Kind::Closure(body) | Kind::Block(body) => literal(last(body)?),
+        Kind::Call(call) if !call.is_macro => match (call.last(), call.args.as_slice()) {
+            ("to_owned" | "to_string" | "into" | "to_vec" | "into_bytes", []) => {
+                literal(call.receiver()?)
+            }
+            ("new", []) if call.func.chain().contains(&"String") => Some(""),
+            ("from" | "new" | "Ok" | "Some", [only]) => literal(&only.value),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The value that some statements end with.
+fn last<'a>(body: &'a [Stmt<'a>]) -> Option<&'a Expr<'a>> {
+    match &body.last()?.act {
+        Act::Yield(value) | Act::Return(Some(value)) => Some(value),
+        _ => None,
+    }
+}
+
+/// `match env::var("WEBHOOK_SECRET") { Ok(secret) => secret, Err(_) => "…" }`, and `if let`.
+fn branched<'a>(stmt: &'a Stmt<'a>) -> Option<Default<'a>> {
+    let (read, set, otherwise) = match &stmt.act {
+        Act::Match { subject, arms } => {
+            let [one, other] = arms.as_slice() else {
+                return None;
+            };
+            let is_set = |it: &Expr<'_>| {
+                it.call()
+                    .is_some_and(|it| ["Ok", "Some"].contains(&it.last()))
+            };
+            let (set, otherwise) = if is_set(&one.0) {
+                (one, other)
+            } else {
+                (other, one)
+            };
+            (subject, (&set.0, &set.1), &otherwise.1)
+        }
+        Act::If {
+            test,
+            body,
+            otherwise,
+        } => {
+            let Kind::Let(both) = &test.kind else {
+                return None;
+            };
+            let [target, value] = &**both;
+            (value, (target, body), otherwise)
+        }
+        _ => return None,
+    };
+    let name = variable(read)?;
+    // Otherwise the literal is another thing than the secret: an answer, a text for the log.
+    let secret = set.0.call()?.args.first()?.value.name()?;
+    let is_secret = last(set.1)?.chain().first() == Some(&secret);
+    let value = last(otherwise).filter(|_| is_secret)?;
+    Some(Default {
+        name,
+        read,
+        value,
+        is_empty: literal(value)?.is_empty(),
+    })
+}
+
+/// `#[arg(env = "WEBHOOK_SECRET", default_value = "…")] secret: String`: clap fills the field.
+fn of_arguments<'a>(class: &'a Class<'a>) -> Vec<Default<'a>> {
+    let behind = class.body.windows(2).filter_map(|pair| {
+        let [
+            Stmt {
+                act: Act::Do(attribute),
+                ..
+            },
+            Stmt {
+                act: Act::Set { target, .. },
+                ..
+            },
+        ] = pair
+        else {
+            return None;
+        };
+        let call = attribute.call()?;
+        if !["arg", "clap"].contains(&call.last()) {
+            return None;
+        }
+        let value = call
+            .named("default_value")
+            .or_else(|| call.named("default_value_t"))?;
+        let variable = call.named("env").and_then(Expr::text);
+        Some(Default {
+            name: variable.or_else(|| target.name())?,
+            read: target,
+            value,
+            is_empty: literal(value)?.is_empty(),
+        })
+    });
+    behind.collect()
 }
 
 fn is_signing(name: &str) -> bool {
@@ -245,7 +340,7 @@ fn of_settings<'a>(class: &'a Class<'a>) -> Vec<Default<'a>> {
 }
 
 /// `{**os.environ, "SECRET": os.environ.get("SECRET", "…")}` is what a script hands to a child.
-fn handed_to_children(body: &[crate::audit::tree::Stmt<'_>]) -> Vec<Span> {
+fn handed_to_children(body: &[Stmt<'_>]) -> Vec<Span> {
     let mut spans = Vec::new();
     each_expr(body, &mut |expr| {
         if let Kind::Record(pairs) = &expr.kind
@@ -266,14 +361,18 @@ pub(super) fn has_default(project: &Project<'_>, file: usize) -> Vec<Hit> {
     };
     let children = handed_to_children(&it.tree.body);
     let mut found = Vec::new();
-    each_expr(&it.tree.body, &mut |expr| {
-        found.extend(match &expr.kind {
-            Kind::Call(call) => defaulted(call, expr),
-            Kind::Logic(all) => or_default(all, expr),
-            _ => None,
+    each_piece(&it.tree.body, &mut |piece| {
+        found.extend(match piece {
+            Piece::Stmt(stmt) => branched(stmt),
+            Piece::Expr(expr) => match &expr.kind {
+                Kind::Call(call) => defaulted(call, expr),
+                Kind::Logic(all) => or_default(all, expr),
+                _ => None,
+            },
         });
     });
-    found.extend(it.classes.iter().copied().flat_map(of_settings));
+    let classes = it.classes.iter().copied();
+    found.extend(classes.flat_map(|it| of_settings(it).into_iter().chain(of_arguments(it))));
     let is_fault = |found: &Default<'_>| {
         let has_webhook = words::has_word(found.name, &["webhook", "signing", "hmac"]);
         let is_path = found.value.text().is_some_and(|it| it.starts_with('/'));

@@ -188,6 +188,22 @@ impl<'f, 'a> Look<'f, 'a> {
         with || taken || decorated.any(|function| function.decorators.iter().any(words::is_lock))
     }
 
+    /// Returns whether something waits between two steps.
+    pub(super) fn waits_between(&self, from: u32, to: u32) -> bool {
+        let between = self
+            .flow
+            .steps()
+            .filter(|(at, _)| (from + 1..to).contains(at));
+        between.into_iter().any(|(_, step)| {
+            let mut waits = false;
+            step.each(&mut |root| {
+                root.expr
+                    .walk(&mut |it| waits |= matches!(it.kind, Kind::Await(_)));
+            });
+            waits
+        })
+    }
+
     /// The first test between two steps that decides the later and is about a value.
     pub(super) fn test_between(
         &self,

@@ -6,13 +6,28 @@ use super::{
 };
 use crate::audit::{
     flow::{CallAt, RegionKind, What},
-    tree::{Compare, Expr, Kind, second},
+    tree::{Arg, Compare, Expr, Kind},
     values::At,
     words,
 };
 
 /// The names of collections of used things.
 const USED: [&str; 6] = ["nonce", "seen", "used", "processed", "replay", "idempot"];
+
+/// Methods of a collection of this process, or of a store, that keep their argument.
+const KEEPS: [&str; 11] = [
+    "add",
+    "set",
+    "setnx",
+    "setex",
+    "sadd",
+    "insert",
+    "append",
+    "appendleft",
+    "push",
+    "push_back",
+    "setdefault",
+];
 
 /// A look-up or a record of something that was used.
 struct Memory<'a> {
@@ -192,7 +207,7 @@ fn is_plain(value: &Expr<'_>) -> bool {
 }
 
 pub(super) fn get_then_set(look: &Look<'_, '_>) -> Vec<Hit> {
-    let mut hits = Vec::new();
+    let mut hits = looked_then_kept(look);
     for (place, read) in look.flow.calls().enumerate() {
         let Some(was) = reads(look, read) else {
             continue;
@@ -235,45 +250,200 @@ pub(super) fn get_then_set(look: &Look<'_, '_>) -> Vec<Hit> {
     hits
 }
 
+/// `if nonce in nonces: …`, and then `nonces.append(nonce)`, where something else runs in between.
+fn looked_then_kept(look: &Look<'_, '_>) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    let is_async = look.flow.function.is_async;
+    if !is_async && !in_threads(look) {
+        return hits;
+    }
+    let is_of_requests = |holder: At<'_>| {
+        let name = holder.val.expr.chain().last().copied().unwrap_or_default();
+        words::has_word(name, &["nonce", "replay", "jti"])
+            || !look.checks.is_empty() && words::has_word(name, &USED)
+    };
+    for asked in looked_for(look) {
+        if !is_of_requests(asked.holder) || look.is_locked(asked.at.step) {
+            continue;
+        }
+        let kept = records(look).into_iter().find(|it| {
+            let (from, to) = (asked.at.step, it.at.step);
+            let span = asked.at.val.expr.span;
+            it.holder.val.expr.chain() == asked.holder.val.expr.chain()
+                && look.flow.same(asked.key, it.key)
+                && look.flow.reaches(from, to)
+                && (!is_async || look.waits_between(from, to))
+                && look
+                    .test_between(from, to, |it| it.val.expr.span == span)
+                    .is_some()
+        });
+        if let Some(kept) = kept {
+            hits.push(look.hit(
+                (asked.at, "looked up here"),
+                (kept.at, "and recorded here, in a second step"),
+                "two requests at the same moment both find nothing: what is used once needs one \
+                 atomic step",
+            ));
+        }
+    }
+    hits
+}
+
+/// Returns whether the framework of a file runs each request in a thread.
+fn in_threads(look: &Look<'_, '_>) -> bool {
+    const THREADED: [&str; 4] = ["bottle", "django", "flask", "rest_framework"];
+    let file = look.flow.project.files.get(look.flow.root.file);
+    file.into_iter().flat_map(|it| &it.tree.imports).any(|it| {
+        let package = it.module.split('.').next().unwrap_or(it.module);
+        THREADED.contains(&package)
+    })
+}
+
 /// Returns whether the look-up decides if the record is made, and turns away what was seen.
 fn decided<'a>(look: &Look<'_, 'a>, read: &CallAt<'a>, write: u32) -> Option<At<'a>> {
     let span = read.val.expr.span;
     look.test_between(read.step, write, |it| it.val.expr.span == span)
 }
 
-/// Returns whether the key of an entry, or what it stands for, has one of these words.
-fn is_keyed_by<'a>(look: &Look<'_, 'a>, call: &CallAt<'a>, words: &[&str]) -> bool {
-    call.call.args.first().is_some_and(|key| {
-        let key = look.piece(call, &key.value);
-        [key, look.flow.resolved(key)]
-            .iter()
-            .any(|it| words::has_word(look.flow.text(it.val), words))
-    })
+/// Returns whether a key, or what it stands for, has one of these words.
+fn is_about<'a>(look: &Look<'_, 'a>, key: At<'a>, words: &[&str]) -> bool {
+    [key, look.flow.resolved(key)]
+        .iter()
+        .any(|it| words::has_word(look.flow.text(it.val), words))
+}
+
+/// Something that is put into a collection, or looked for in it.
+struct Entry<'a> {
+    at: At<'a>,
+    holder: At<'a>,
+    key: At<'a>,
+}
+
+/// What a flow records where others see it: in a cache, or in a collection whose name says that it
+/// holds what was used.
+fn records<'a>(look: &Look<'_, 'a>) -> Vec<Entry<'a>> {
+    let mut found = Vec::new();
+    for call in look.flow.calls() {
+        if let (Some(holder), Some(key)) = (call.call.receiver(), call.call.args.first())
+            && KEEPS.contains(&call.call.last())
+        {
+            let (at, holder) = (look.at(call), look.piece(call, holder));
+            let key = look.piece(call, &key.value);
+            found.push((look.is_cache(call), Entry { at, holder, key }));
+        }
+    }
+    for (number, step) in look.flow.steps() {
+        if let What::Set { target, .. } = &step.what
+            && let Kind::Index(both) = &target.kind
+        {
+            found.push((false, entry(target, both, step.frame, number)));
+        }
+    }
+    found.retain(|(is_cache, it)| {
+        let name = it.holder.val.expr.chain().last().copied();
+        let is_shared =
+            || takes_lock(it.holder.val.expr) || words::has_word(name.unwrap_or_default(), &USED);
+        *is_cache || is_shared() && !is_made_here(look, it.holder)
+    });
+    found.into_iter().map(|it| it.1).collect()
+}
+
+/// `nonce in nonces`
+fn looked_for<'a>(look: &Look<'_, 'a>) -> Vec<Entry<'a>> {
+    let mut found = Vec::new();
+    for (number, step) in look.flow.steps() {
+        step.each(&mut |root| {
+            root.expr.walk(&mut |expr| {
+                if let Kind::Compare(Compare::In | Compare::NotIn, both) = &expr.kind
+                    && root.frame == step.frame
+                {
+                    let Entry { at, holder, key } = entry(expr, both, root.frame, number);
+                    let (holder, key) = (key, holder);
+                    found.push(Entry { at, holder, key });
+                }
+            });
+        });
+    }
+    found
+}
+
+/// `holder[key]`, in the order of its text.
+fn entry<'a>(expr: &'a Expr<'a>, both: &'a [Expr<'a>; 2], frame: u32, step: u32) -> Entry<'a> {
+    let at = |expr: &'a Expr<'a>| At {
+        val: crate::audit::flow::Val { expr, frame },
+        step,
+    };
+    let [holder, key] = both;
+    Entry {
+        at: at(expr),
+        holder: at(holder),
+        key: at(key),
+    }
+}
+
+/// Returns whether something keeps what a request says is used once, or asks if it is kept.
+pub(super) fn remembers<'a>(look: &Look<'_, 'a>) -> bool {
+    const ONCE: [&str; 7] = [
+        "nonce",
+        "seen",
+        "replay",
+        "processed",
+        "idempot",
+        "claim",
+        "dedup",
+    ];
+    // These read a nonce, or make a text of it.
+    const READS: [&str; 14] = [
+        "get",
+        "encode",
+        "decode",
+        "strip",
+        "to_str",
+        "as_bytes",
+        "format",
+        "join",
+        "str",
+        "int",
+        "bytes",
+        "update",
+        "new",
+        "compare_digest",
+    ];
+    let names = |it: &Expr<'_>| it.chain().iter().any(|it| words::has_word(it, &ONCE));
+    let is_kept = |call: &CallAt<'a>| {
+        let is_known = look.flow.helper_of(call.val).is_some();
+        let runs_sql = ["execute", "query", "fetchrow", "fetchval"].contains(&call.call.last());
+        let is_handed = |arg: &'a Arg<'a>| {
+            let text = look.flow.text(look.piece(call, &arg.value).val);
+            let is_value = match arg.value.kind {
+                Kind::Name(_) | Kind::Member(..) | Kind::Index(_) | Kind::Call(_) => true,
+                Kind::Text(_) => runs_sql,
+                _ => false,
+            };
+            is_value && words::has_word(text, &ONCE)
+        };
+        !is_known
+            && !call.call.is_macro
+            && !READS.contains(&call.call.last())
+            && (names(&call.call.func) || call.call.args.iter().any(is_handed))
+    };
+    look.flow.calls().any(is_kept)
+        || looked_for(look).iter().any(|it| names(it.holder.val.expr))
+        || records(look).iter().any(|it| is_about(look, it.key, &ONCE))
 }
 
 /// Returns what records a nonce in one step or two, before the MAC is compared.
 pub(super) fn recorded_before_check(look: &Look<'_, '_>) -> Vec<Hit> {
     let mut hits = Vec::new();
+    if look.checks.is_empty() {
+        return hits;
+    }
+    let records = records(look);
     for check in &look.checks {
-        let before = look.flow.calls().find(|call| {
-            let last = call.call.last();
-            let is_local = call
-                .call
-                .receiver()
-                .is_some_and(|it| is_made_here(look, look.piece(call, it)));
-            let is_shared = look.is_cache(call)
-                || !is_local
-                    && call.call.receiver().is_some_and(|it| {
-                        takes_lock(it)
-                            || words::has_word(
-                                it.chain().last().unwrap_or(&""),
-                                &["nonce", "seen", "used", "replay"],
-                            )
-                    });
-            let records = ["add", "set", "setnx", "setex", "sadd", "insert"].contains(&last);
-            let about = is_keyed_by(
+        let before = records.iter().find(|it| {
+            let about = is_about(
                 look,
-                call,
+                it.key,
                 &[
                     "nonce",
                     "sig",
@@ -284,22 +454,21 @@ pub(super) fn recorded_before_check(look: &Look<'_, '_>) -> Vec<Hit> {
                     "replay",
                     "used",
                 ],
-            ) || call.call.receiver().is_some_and(|it| {
-                words::has_word(it.chain().last().unwrap_or(&""), &["nonce", "seen", "used"])
-            });
+            ) || words::has_word(
+                it.holder.val.expr.chain().last().unwrap_or(&""),
+                &["nonce", "seen", "used"],
+            );
             // A helper of the same expression may be called behind the check.
-            let seen = look.flow.seen_from(call.val, check.at.val.frame);
+            let seen = look.flow.seen_from(it.at.val, check.at.val.frame);
             let is_before = seen.is_none_or(|it| it.expr.span.start < check.at.val.expr.span.start);
-            call.step < check.at.step
+            it.at.step < check.at.step
                 && is_before
-                && is_shared
-                && records
                 && about
-                && look.flow.reaches(call.step, check.at.step)
+                && look.flow.reaches(it.at.step, check.at.step)
         });
         if let Some(before) = before {
             hits.push(look.hit(
-                (look.at(before), "recorded as used here"),
+                (before.at, "recorded as used here"),
                 (check.at, "and the MAC is checked only here"),
                 "who cannot sign can still use up a nonce, and fill the memory",
             ));
@@ -366,11 +535,13 @@ pub(super) fn shorter_than_window(look: &Look<'_, '_>) -> Vec<Hit> {
         } else {
             1.0
         };
-        let about = is_keyed_by(
-            look,
-            call,
-            &["nonce", "sig", "seen", "jti", "event", "replay", "used"],
-        );
+        let about = call.call.args.first().is_some_and(|key| {
+            is_about(
+                look,
+                look.piece(call, &key.value),
+                &["nonce", "sig", "seen", "jti", "event", "replay", "used"],
+            )
+        });
         if let Some(kept) = look.flow.number(ttl).map(|it| it / unit)
             && about
             && kept < needed
@@ -400,59 +571,46 @@ pub(super) fn can_forget(look: &Look<'_, '_>) -> Vec<Hit> {
         return hits;
     }
     let workers = look.flow.project.facts.has_workers;
-    for (number, step) in look.flow.steps() {
-        let mut tests: Vec<At<'_>> = Vec::new();
-        step.each(&mut |root| {
-            root.expr.walk(&mut |expr| {
-                if let Kind::Compare(Compare::In | Compare::NotIn, both) = &expr.kind {
-                    let val = crate::audit::flow::Val {
-                        expr: second(both),
-                        frame: root.frame,
-                    };
-                    tests.push(At { val, step: number });
-                }
-            });
-        });
-        for place in tests {
-            let Some(name) = place.val.expr.dotted() else {
-                continue;
-            };
-            let last = name.rsplit('.').next().unwrap_or(&name);
-            if !words::has_word(
-                last,
-                &["nonce", "seen", "used", "replay", "processed", "signatures"],
-            ) {
-                continue;
-            }
-            let file = look.flow.project.files.get(look.flow.file(place.val.frame));
-            let Some(made) = file.and_then(|it| it.constants.get(last)) else {
-                continue;
-            };
-            let chain = made.chain();
-            let evicts = chain
+    for Entry { holder: place, .. } in looked_for(look) {
+        let Some(name) = place.val.expr.dotted() else {
+            continue;
+        };
+        let last = name.rsplit('.').next().unwrap_or(&name);
+        if !words::has_word(
+            last,
+            &["nonce", "seen", "used", "replay", "processed", "signatures"],
+        ) {
+            continue;
+        }
+        let file = look.flow.project.files.get(look.flow.file(place.val.frame));
+        let Some(made) = file.and_then(|it| it.constants.get(last)) else {
+            continue;
+        };
+        let chain = made.chain();
+        let evicts = chain
+            .last()
+            .is_some_and(|it| ["TTLCache", "LRUCache", "LFUCache", "deque"].contains(it));
+        let is_local = evicts
+            || chain
                 .last()
-                .is_some_and(|it| ["TTLCache", "LRUCache", "LFUCache", "deque"].contains(it));
-            let is_local = evicts
-                || chain
-                    .last()
-                    .is_some_and(|it| ["set", "dict", "OrderedDict", "defaultdict"].contains(it))
-                || matches!(&made.kind, Kind::Record(all) if all.is_empty());
-            if evicts || is_local && workers {
-                let val = crate::audit::flow::Val {
-                    expr: made,
-                    frame: place.val.frame,
-                };
-                let what = if evicts {
-                    "a full structure forgets what was used"
-                } else {
-                    "each worker has a memory of its own"
-                };
-                hits.push(look.hit(
-                    (At { val, step: 0 }, what),
-                    (place, "and this is all that remembers it"),
-                    "a signed request is accepted again once it is forgotten, or by another worker",
-                ));
-            }
+                .is_some_and(|it| ["set", "dict", "OrderedDict", "defaultdict"].contains(it))
+            || matches!(&made.kind, Kind::Record(all) if all.is_empty())
+            || matches!(&made.kind, Kind::Many(all) if all.is_empty());
+        if evicts || is_local && workers {
+            let val = crate::audit::flow::Val {
+                expr: made,
+                frame: place.val.frame,
+            };
+            let what = if evicts {
+                "a full structure forgets what was used"
+            } else {
+                "each worker has a memory of its own"
+            };
+            hits.push(look.hit(
+                (At { val, step: 0 }, what),
+                (place, "and this is all that remembers it"),
+                "a signed request is accepted again once it is forgotten, or by another worker",
+            ));
         }
     }
     hits

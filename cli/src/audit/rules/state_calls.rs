@@ -3,10 +3,11 @@
 use super::{
     fetched::runs_alone,
     look::{Hit, Look},
+    presence::presence,
     state::is_state,
 };
 use crate::audit::{
-    flow::{CallAt, RegionKind, What},
+    flow::{CallAt, RegionKind, Val, What},
     tree::{Act, Class, Expr, Kind, second},
     values::At,
     words,
@@ -16,7 +17,7 @@ use crate::audit::{
 pub(super) fn lock_outside_transaction(look: &Look<'_, '_>) -> Vec<Hit> {
     let mut hits = Vec::new();
     let function = look.flow.function;
-    let is_end = look.is_handler || !look.flow.project.is_called(function.name);
+    let is_end = look.is_handler || !look.flow.project.is_called(look.flow.root);
     let class = function
         .class
         .and_then(|name| look.flow.project.class(name));
@@ -306,14 +307,13 @@ pub(super) fn unique_checked_then_inserted(look: &Look<'_, '_>) -> Vec<Hit> {
             creates
                 && look.flow.reaches(lookup.step, call.step)
                 && share_a_field(look, lookup, call, name)
+                && is_inserted_if_missing(look, lookup, call)
         });
         let Some(insert) = insert else { continue };
-        let span = lookup.val.expr.span;
-        let decided = look.test_between(lookup.step, insert.step, |it| it.val.expr.span == span);
         if is_of_a_constant(lookup) {
             continue;
         }
-        if decided.is_some() && !is_caught(look, insert.step) && !in_loop(look, lookup.step) {
+        if !is_caught(look, insert.step) && !in_loop(look, lookup.step) {
             hits.push(look.hit(
                 (look.at(lookup), "looked for here"),
                 (look.at(insert), "and inserted here if it was not there"),
@@ -323,6 +323,38 @@ pub(super) fn unique_checked_then_inserted(look: &Look<'_, '_>) -> Vec<Hit> {
         }
     }
     hits
+}
+
+/// Returns whether a test of what was looked up decides on the insert, and not in favour of it if a
+/// row is there.
+fn is_inserted_if_missing<'a>(
+    look: &Look<'_, 'a>,
+    lookup: &CallAt<'a>,
+    insert: &CallAt<'a>,
+) -> bool {
+    let span = lookup.val.expr.span;
+    let decided = look.test_between(lookup.step, insert.step, |it| it.val.expr.span == span);
+    decided.is_some_and(|test| {
+        let is_row = |expr: &'a Expr<'a>| {
+            let val = Val {
+                expr,
+                frame: test.val.frame,
+            };
+            let row = look.flow.resolved(At {
+                val,
+                step: test.step,
+            });
+            row.val.expr.span == span
+        };
+        let is_there = match &test.val.expr.kind {
+            // One of several questions may decide alone.
+            Kind::Logic(_) => None,
+            Kind::Not(inner) if is_row(inner) => Some(false),
+            _ if is_row(test.val.expr) => Some(true),
+            _ => presence(test.val.expr, &is_row),
+        };
+        is_there.is_none() || is_there != look.flow.answer(test.step, insert.step)
+    })
 }
 
 fn in_loop(look: &Look<'_, '_>, step: u32) -> bool {

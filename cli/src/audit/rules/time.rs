@@ -1,9 +1,14 @@
 //! Rules about the signed time.
 
-use super::look::{Hit, Look};
+use super::{
+    look::{Hit, Look},
+    memory,
+};
 use crate::audit::{
     flow::{CallAt, RegionKind, Val, What},
     mac, mac_made,
+    project::each_expr,
+    span::Span,
     tree::{Call, Compare, Expr, Kind},
     values::{At, Go},
     words,
@@ -180,14 +185,13 @@ fn signed_time<'a>(look: &Look<'_, 'a>, piece: At<'a>) -> Option<At<'a>> {
 
 pub(super) fn never_checked(look: &Look<'_, '_>) -> Vec<Hit> {
     let mut hits = Vec::new();
-    let name = look.flow.function.name;
-    let is_end = look.is_handler || !look.flow.project.is_called(name);
+    let is_end = look.is_handler || !look.flow.project.is_called(look.flow.root);
     let Some(check) = look.checks.first() else {
         return hits;
     };
-    let reads_clock = look.flow.calls().any(|it| words::is_clock(it.call));
+    // Another method of the class may compare the time.
     let is_method = look.flow.function.class.is_some() && !look.is_handler;
-    if !is_end || reads_clock || is_method {
+    if !is_end || flow_reads_clock(look) || is_method && file_reads_clock(look) {
         return hits;
     }
     let Some(time) = check
@@ -251,6 +255,45 @@ pub(super) fn never_checked(look: &Look<'_, '_>) -> Vec<Hit> {
     hits
 }
 
+/// Returns whether an expression reads the clock, and not for a record of when something happened.
+fn reads_clock(expr: &Expr<'_>, stamps: &mut Vec<Span>) -> bool {
+    match &expr.kind {
+        Kind::Record(pairs) => stamps.extend(pairs.iter().map(|it| it.1.span)),
+        Kind::Call(call) => {
+            let is_stamp = |name: &str| name.ends_with("_at");
+            let args = call.args.iter().filter(|it| it.name.is_some_and(is_stamp));
+            stamps.extend(args.map(|it| it.value.span));
+        }
+        _ => {}
+    }
+    let span = expr.span;
+    expr.call().is_some_and(words::is_clock)
+        && !stamps
+            .iter()
+            .any(|it| it.start <= span.start && span.end <= it.end)
+}
+
+fn flow_reads_clock(look: &Look<'_, '_>) -> bool {
+    look.flow.steps().any(|(_, step)| {
+        let mut reads = false;
+        step.each(&mut |root| {
+            let mut stamps = Vec::new();
+            root.expr
+                .walk(&mut |it| reads |= reads_clock(it, &mut stamps));
+        });
+        reads
+    })
+}
+
+fn file_reads_clock(look: &Look<'_, '_>) -> bool {
+    let file = look.flow.project.files.get(look.flow.root.file);
+    let (mut stamps, mut reads) = (Vec::new(), false);
+    each_expr(file.map_or(&[], |it| &it.tree.body), &mut |it| {
+        reads |= look.flow.fuel.burn(1) && reads_clock(it, &mut stamps);
+    });
+    reads
+}
+
 /// A handler that checks a window, changes something, and remembers nothing.
 pub(super) fn no_memory(look: &Look<'_, '_>) -> Vec<Hit> {
     let Some(check) = look.checks.first() else {
@@ -264,7 +307,7 @@ pub(super) fn no_memory(look: &Look<'_, '_>) -> Vec<Hit> {
     let Some(window) = windows.iter().find(|it| end(it) && is_signed(it)) else {
         return Vec::new();
     };
-    let is_end = look.is_handler || !look.flow.project.is_called(look.flow.function.name);
+    let is_end = look.is_handler || !look.flow.project.is_called(look.flow.root);
     let has_nonce = check.message.iter().any(|piece| {
         look.flow
             .find(*piece, |it| matches!(it.val.expr.kind, Kind::Text(text) if words::has_word(text, &["nonce"])))
@@ -279,7 +322,12 @@ pub(super) fn no_memory(look: &Look<'_, '_>) -> Vec<Hit> {
             && look.flow.reaches(check.at.step, call.step)
             && !look.is_log(call.val.frame)
     });
-    if !is_end || look.mentions(&words::MEMORY) && !has_nonce {
+    let remembers = if has_nonce {
+        memory::remembers(look)
+    } else {
+        look.mentions(&words::MEMORY)
+    };
+    if !is_end || remembers {
         return Vec::new();
     }
     let Some(change) = change else {

@@ -73,20 +73,7 @@ pub(super) fn changed_across_await(look: &Look<'_, '_>) -> Vec<Hit> {
         if let Some(read) = from
             && is_changed
         {
-            let waits = look
-                .flow
-                .steps()
-                .filter(|(at, _)| (read.step + 1..number).contains(at))
-                .any(|(_, step)| {
-                    let mut awaits = false;
-                    step.each(&mut |root| {
-                        root.expr.walk(&mut |it| {
-                            awaits |= matches!(it.kind, Kind::Await(_));
-                        });
-                    });
-                    awaits
-                });
-            if waits {
+            if look.waits_between(read.step, number) {
                 let at = At {
                     val: Val {
                         expr: target,

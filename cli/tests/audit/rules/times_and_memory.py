@@ -460,7 +460,7 @@ def full_cache(body, signature, nonce):
         return False
     if nonce in seen_nonces:  # expect: memory-can-forget
         return False
-    seen_nonces[nonce] = True
+    seen_nonces[nonce] = True  # expect: used-get-then-set
     return True
 
 
@@ -470,14 +470,14 @@ def own_process(body, signature):
         return False
     if signature in used_signatures:  # expect: memory-can-forget
         return False
-    used_signatures.add(signature)
+    used_signatures.add(signature)  # expect: used-get-then-set
     return True
 
 
 def own_record(body, signature, event):
     mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
     if event not in processed and hmac.compare_digest(mine, signature):  # expect: memory-can-forget
-        processed[event] = True
+        processed[event] = True  # expect: used-get-then-set
         return True
     return False
 
