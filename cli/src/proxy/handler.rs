@@ -11,7 +11,6 @@ use std::{
 
 use countersign::request::UntilSettled;
 use http::{Request, Response, request::Parts};
-use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::{sync::Mutex, time::sleep};
 
@@ -32,15 +31,6 @@ use crate::exit::Failure;
 
 /// How often directories of keys are read again.
 const READ_KEYS: Duration = Duration::from_secs(2);
-
-/// Counts a request until its answer has come to its end.
-fn until_its_end(body: AnswerBody, held: Held) -> AnswerBody {
-    let body = body.map_frame(move |frame| {
-        let _ = &held;
-        frame
-    });
-    body.boxed_unsync()
-}
 
 /// A request that is being answered. If it is dropped before, it is given up.
 struct Answering<'p> {
@@ -179,11 +169,7 @@ impl Proxy {
                 extensions.insert(handled.clone());
                 let answer = route.answer(tenant.as_deref(), request, routes.rooms());
                 let answer = answer.await.unwrap_or_else(|failed| self.failed(&failed));
-                let answer = handled.until_the_end_of(answer);
-                match held {
-                    None => answer,
-                    Some(held) => answer.map(|body| until_its_end(body, held)),
-                }
+                handled.until_the_end_of(answer, held)
             }
         };
         answering.end(&answer);
@@ -220,7 +206,7 @@ impl Proxy {
                 let answer = signing.answer(request, is_on_loopback, routes.rooms());
                 let answer = answer.await;
                 let answer = answer.unwrap_or_else(|failed| self.failed(&failed));
-                handled.until_the_end_of(answer)
+                handled.until_the_end_of(answer, None)
             }
         };
         answering.end(&answer);

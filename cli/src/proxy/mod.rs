@@ -25,6 +25,7 @@ mod outlet;
 mod path;
 mod place;
 mod plan;
+mod readiness;
 mod room;
 mod route;
 mod running;

@@ -1,6 +1,9 @@
 //! Routes that are ready to serve.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    iter,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use http::{HeaderValue, Method, Request, Response, request::Parts};
 use http_body_util::BodyExt as _;
@@ -17,9 +20,10 @@ use super::{
     open_stores::OpenStores,
     place::{Place, Target},
     plan::{self, KnownUpstreams, Plan},
+    readiness::{Needed, Readiness},
     seats::Of,
     signing::Signing,
-    upstream::{self, Failed, Forward, Upstream},
+    upstream::{self, Failed, Forward},
     verified::{Before, Guard, Guards, NewKeys, Verified},
 };
 use crate::{exit::Failure, store::Store};
@@ -141,18 +145,18 @@ impl Routes {
 
     /// Returns which routes cannot serve at this moment, and why.
     pub(super) async fn check(&self) -> Vec<(String, String)> {
-        let mut wrong = Vec::new();
-        for route in &self.routes {
-            if let Err(why) = route.check().await {
-                wrong.push((route.name.to_string(), why));
-            }
-        }
-        for signing in &self.signs {
-            if let Err(why) = check_upstream(&signing.signs.upstream).await {
-                wrong.push((signing.name.clone(), why));
-            }
-        }
-        wrong
+        let routes = self.routes.iter();
+        let routes = routes.flat_map(|route| route.needs().map(|needed| (&*route.name, needed)));
+        let signs = self.signs.iter().map(|signing| {
+            let upstream = Arc::clone(&signing.signs.upstream);
+            (&*signing.name, Needed::Upstream(upstream))
+        });
+        let all: Vec<(&str, Needed)> = routes.chain(signs).collect();
+        let readiness = Readiness::ask(all.iter().map(|(_, needed)| needed)).await;
+        let wrong = all
+            .iter()
+            .filter_map(|(name, needed)| Some(((*name).to_owned(), readiness.wrong(needed)?)));
+        wrong.collect()
     }
 
     /// Reads keys again that may have changed, and says what was refused.
@@ -209,16 +213,16 @@ impl Route {
         }
     }
 
-    /// Returns whether store and upstream can be used at this moment.
-    async fn check(&self) -> Result<(), String> {
-        check_upstream(&self.target.upstream).await?;
-        match &self.kind {
-            Kind::Open(_) => Ok(()),
-            Kind::Verified { store, .. } => {
-                let checked = store.check().await;
-                checked.map_err(|error| format!("store: {error}"))
-            }
-        }
+    /// The servers without which it cannot serve.
+    fn needs(&self) -> impl Iterator<Item = Needed> {
+        let store = match &self.kind {
+            Kind::Open(_) => None,
+            Kind::Verified {
+                verified, store, ..
+            } => Some(Needed::Store(verified.store.clone(), store.clone())),
+        };
+        let upstream = Needed::Upstream(Arc::clone(&self.target.upstream));
+        iter::once(upstream).chain(store)
     }
 
     /// Answers a request of this route.
@@ -282,11 +286,6 @@ impl Route {
             }
         }
     }
-}
-
-async fn check_upstream(upstream: &Upstream) -> Result<(), String> {
-    let checked = upstream.check().await;
-    checked.map_err(|failed| format!("upstream: {}", failed.cause))
 }
 
 fn current(guards: &RwLock<Arc<Guards>>) -> Arc<Guards> {

@@ -15,6 +15,7 @@ use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 use super::{
     answer::{AnswerBody, BoxError},
+    clients::Held,
     measures::OneMore,
 };
 
@@ -60,12 +61,17 @@ impl Handled {
         self.0.key_id.get().map(String::as_str)
     }
 
-    /// Keeps the request until its answer has come to its end.
-    pub(super) fn until_the_end_of(self, answer: Response<AnswerBody>) -> Response<AnswerBody> {
+    /// Keeps the request, and that its client has it, until its answer has come to its end.
+    pub(super) fn until_the_end_of(
+        self,
+        answer: Response<AnswerBody>,
+        of_client: Option<Held>,
+    ) -> Response<AnswerBody> {
         answer.map(|body| {
             let answering = Answering {
                 body,
                 _handled: self,
+                _of_client: of_client,
             };
             answering.boxed_unsync()
         })
@@ -76,6 +82,7 @@ impl Handled {
 struct Answering {
     body: AnswerBody,
     _handled: Handled,
+    _of_client: Option<Held>,
 }
 
 impl Body for Answering {

@@ -17,6 +17,7 @@ mod browser;
 mod certified;
 mod explain;
 mod help;
+mod http2_upstream;
 mod inspector;
 mod keep;
 mod listen;

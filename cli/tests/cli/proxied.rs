@@ -3,6 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
+    thread,
     time::Duration,
 };
 
@@ -55,6 +56,38 @@ pub(crate) fn edit(session: &Session, from: &str, to: &str) {
     session.file("proxy.toml", text.replacen(from, to, 1));
 }
 
+/// Adds a route that is open, for `/open`.
+pub(crate) fn add_open_route(session: &Session) {
+    let open =
+        "[[routes]]\nname = \"open\"\nupstream = \"app\"\npath = \"/open\"\ndanger-open = true\n";
+    edit(session, "[[routes]]", &format!("{open}\n[[routes]]"));
+}
+
+/// A request that nobody signed, for a connection of its own.
+pub(crate) fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+}
+
+/// Starts with the configuration that was written, and an address for operators: returns that too.
+pub(crate) fn with_admin(session: &Session) -> (Proxied<'_>, String) {
+    edit(session, "listen =", "admin = \"127.0.0.1:0\"\nlisten =");
+    administered(session)
+}
+
+/// The same with an address for operators that was written.
+pub(crate) fn administered(session: &Session) -> (Proxied<'_>, String) {
+    let mut proxied = Proxied::of(session);
+    let admin = proxied.listening.object();
+    let admin = admin["admin"].as_str().unwrap().strip_prefix("http://");
+    let admin = admin.unwrap().to_owned();
+    (proxied, admin)
+}
+
+/// A signed request, as bytes.
+pub(crate) fn transfer(session: &Session) -> String {
+    Signed::new(session, "POST", "/transfer", ORDER).raw()
+}
+
 /// Adds a table to the configuration.
 pub(crate) fn add(session: &Session, table: &str) {
     let before = "[upstreams.app]";
@@ -77,6 +110,12 @@ impl<'s> Proxied<'s> {
     /// Sends bytes on a connection of their own, and reads until the proxy closes it.
     pub(crate) fn send(&self, bytes: impl AsRef<[u8]>) -> Answer {
         send(self.listening.address(), bytes.as_ref())
+    }
+
+    /// The same on a thread of its own.
+    pub(crate) fn sending(&self, raw: &str) -> thread::JoinHandle<Answer> {
+        let (address, raw) = (self.listening.address().to_owned(), raw.to_owned());
+        thread::spawn(move || send(&address, raw.as_bytes()))
     }
 }
 

@@ -2,13 +2,12 @@
 
 use crate::{
     probed::Probed,
-    proxied::{KEYS, ORDER, Proxied, Signed, configure, send},
+    proxied::{KEYS, ORDER, Proxied, Signed, configure, get, send},
     session::Session,
 };
 
 fn transfers(app: &Probed) -> u32 {
-    let ask = "GET /transfers HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-    let answer = send(&app.address.to_string(), ask.as_bytes());
+    let answer = send(&app.address.to_string(), get("/transfers").as_bytes());
     let (_, body) = answer.0.split_once("\r\n\r\n").unwrap();
     let digits: String = body.chars().filter(char::is_ascii_digit).collect();
     // The size of a chunk, if there is one, comes first.

@@ -1,7 +1,9 @@
 //! Attacks on `countersign proxy` over raw sockets, each by its name.
 
 use crate::{
-    proxied::{DONE, KEYS, ORDER, Proxied, Signed, configure, edit, one_request, send},
+    proxied::{
+        DONE, KEYS, ORDER, Proxied, Signed, configure, edit, get, one_request, send, transfer,
+    },
     session::Session,
     upstream::Upstream,
 };
@@ -63,7 +65,10 @@ fn a_request_is_forwarded_once_as_it_was_signed_with_what_is_known_of_it() {
     );
     let unsigned =
         "POST /transfer HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
-    assert_eq!(proxied.send(unsigned).code(), "signature_missing");
+    let unsigned = proxied.send(unsigned);
+    assert_eq!(unsigned.code(), "signature_missing");
+    // A refusal is there at once, as a whole.
+    assert!(unsigned.0.contains("content-length: "), "{unsigned:?}");
     assert_eq!(upstream.seen().len(), 1);
 }
 
@@ -72,7 +77,7 @@ fn duplicates_at_the_same_moment_reach_the_upstream_once() {
     let session = Session::new();
     let upstream = Upstream::start(DONE);
     let proxied = Proxied::start(&session, &upstream, KEYS);
-    let raw = Signed::new(&session, "POST", "/transfer", ORDER).raw();
+    let raw = transfer(&session);
     let address = proxied.listening.address();
     let mut statuses: Vec<u16> = std::thread::scope(|scope| {
         let sending: Vec<_> = (0..16)
@@ -234,11 +239,7 @@ fn a_target_that_two_servers_read_in_two_ways_is_refused() {
     let upstream = Upstream::start(DONE);
     // Even where nothing is verified.
     let proxied = Proxied::start(&session, &upstream, "danger-open = true\n");
-    let get = |target: &str| {
-        proxied.send(format!(
-            "GET {target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
-        ))
-    };
+    let ask = |target: &str| proxied.send(get(target));
     for target in [
         "//transfer",
         "/a//b",
@@ -263,7 +264,7 @@ fn a_target_that_two_servers_read_in_two_ways_is_refused() {
         "b:80",
         "*",
     ] {
-        let answer = get(target);
+        let answer = ask(target);
         assert_eq!(answer.status(), 400, "{target}: {answer:?}");
     }
     let connect = proxied.send("CONNECT b:80 HTTP/1.1\r\nhost: b:80\r\nconnection: close\r\n\r\n");
@@ -272,8 +273,8 @@ fn a_target_that_two_servers_read_in_two_ways_is_refused() {
     assert_eq!(hosts.status(), 400, "{hosts:?}");
     assert_eq!(upstream.seen().len(), 0);
     // The twin: one that all read in one way, also in absolute form.
-    assert_eq!(get("/transfer?a=//b").status(), 200);
-    assert_eq!(get("http://a/transfer").status(), 200);
+    assert_eq!(ask("/transfer?a=//b").status(), 200);
+    assert_eq!(ask("http://a/transfer").status(), 200);
     let seen = upstream.seen();
     assert!(
         seen[0].head.starts_with("GET /transfer?a=//b HTTP/1.1\r\n"),
@@ -324,14 +325,13 @@ fn a_pipelined_request_behind_a_refused_one_is_verified_by_itself() {
     let upstream = Upstream::start(DONE);
     let proxied = Proxied::start(&session, &upstream, KEYS);
     let refused = "POST /transfer HTTP/1.1\r\nhost: api.example.com\r\ncontent-length: 2\r\n\r\n{}";
-    let unsigned = "GET /second HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-    let answer = proxied.send(format!("{refused}{unsigned}"));
+    let answer = proxied.send(format!("{refused}{}", get("/second")));
     assert!(
         answer.statuses().iter().all(|status| *status == 401),
         "{answer:?}"
     );
     assert_eq!(upstream.seen().len(), 0);
-    let signed = Signed::new(&session, "POST", "/transfer", ORDER).raw();
+    let signed = transfer(&session);
     let answer = proxied.send(format!("{refused}{signed}"));
     assert_eq!(answer.statuses(), [401, 200], "{answer:?}");
     one_request(&upstream.seen(), ORDER);

@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    proxied::{DONE, Proxied, add, configure, edit, send},
+    proxied::{DONE, Proxied, add, configure, edit, get, send},
     session::Session,
     upstream::Upstream,
 };
@@ -66,9 +66,8 @@ fn outputs_that_nobody_reads_stop_nothing_and_take_no_memory() {
     let path = "a".repeat(8000);
     let method = "M".repeat(8000);
     let batch = format!("{method} /{path} HTTP/1.1\r\nhost: a\r\n\r\n").repeat(PIPELINED - 1);
-    let last = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
     let load = || {
-        let answer = send(address, format!("{batch}{}", last("/")).as_bytes());
+        let answer = send(address, format!("{batch}{}", get("/")).as_bytes());
         assert_eq!(answer.statuses(), [502; PIPELINED]);
     };
     // The pipes and the lines that wait are full by then.
@@ -77,8 +76,7 @@ fn outputs_that_nobody_reads_stop_nothing_and_take_no_memory() {
     (0..ROUNDS / 2).for_each(|_| load());
     let grown = memory(child.0.id()).saturating_sub(before);
     assert!(grown < 4096, "{grown} KiB");
-    let metrics = "GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-    let metrics = send(admin, metrics.as_bytes()).0;
+    let metrics = send(admin, get("/metrics").as_bytes()).0;
     let mut measured = metrics.lines();
     let dropped =
         measured.find_map(|line| line.strip_prefix("countersign_proxy_log_lines_dropped_total "));
@@ -103,7 +101,7 @@ fn outputs_that_nobody_reads_stop_nothing_and_take_no_memory() {
     let told = Command::new("kill").args(["-HUP", &pid]).status().unwrap();
     assert!(told.success());
     while read().is_some() {}
-    assert_eq!(send(address, last("/next").as_bytes()).statuses(), [502]);
+    assert_eq!(send(address, get("/next").as_bytes()).statuses(), [502]);
     while read().as_deref() != Some("/next") {}
     assert_eq!(known + left_out, 1 + (ROUNDS * PIPELINED) as u64);
     assert!(left_out > 1000, "{left_out}");
@@ -154,8 +152,8 @@ fn slow_connections_take_a_bounded_and_flat_memory() {
         format!("GET / HTTP/1.1\r\nx-slow: {filler}"),
         format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9000\r\n\r\n{filler}"),
     ];
-    let get = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-    assert_eq!(send(address, get.as_bytes()).status(), 200);
+    let ask = || send(address, get("/").as_bytes()).status();
+    assert_eq!(ask(), 200);
     let (before, own) = (files(), memory(pid));
     let peaks = [(); ROUNDS].map(|()| {
         let slow: Vec<_> = (0..count)
@@ -166,7 +164,7 @@ fn slow_connections_take_a_bounded_and_flat_memory() {
             })
             .collect();
         // Other clients are answered all the while.
-        assert_eq!(send(address, get.as_bytes()).status(), 200);
+        assert_eq!(ask(), 200);
         let peak = (0..10).map(|_| memory(pid)).max().unwrap();
         drop(slow);
         let started = Instant::now();

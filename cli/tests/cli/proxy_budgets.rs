@@ -4,66 +4,29 @@ use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
     os::unix::net::UnixStream,
-    sync::{
-        Mutex,
-        mpsc::{Sender, channel},
-    },
     thread,
     time::Duration,
 };
 
 use crate::{
-    proxied::{Answer, DONE, KEYS, Proxied, Signed, configure, configure_with, edit, send},
+    http2_upstream::Http2Upstream,
+    proxied::{
+        Answer, DONE, KEYS, ORDER, Proxied, Signed, add, add_open_route, configure, configure_with,
+        edit, get, transfer,
+    },
     session::Session,
     upstream::Upstream,
 };
 
-const ORDER: &str = r#"{"amount": 10}"#;
-
-fn transfer(session: &Session) -> String {
-    Signed::new(session, "POST", "/transfer", ORDER).raw()
-}
-
-/// Adds a route that is open, for `/open`.
-fn with_an_open_route(session: &Session) {
-    let open =
-        "[[routes]]\nname = \"open\"\nupstream = \"app\"\npath = \"/open\"\ndanger-open = true\n";
-    edit(session, "[[routes]]", &format!("{open}\n[[routes]]"));
-}
-
-fn open_request() -> String {
-    "GET /open HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n".to_owned()
-}
-
-/// An upstream that answers each request once it is told to.
-fn held() -> (Upstream, Sender<()>) {
-    let (release, told) = channel::<()>();
-    let told = Mutex::new(told);
-    let upstream = Upstream::answering(move |stream, _| {
-        let _ = told.lock().unwrap().recv();
-        stream.write_all(DONE.as_bytes()).is_ok()
-    });
-    (upstream, release)
-}
-
-fn sending(proxied: &Proxied<'_>, raw: &str) -> thread::JoinHandle<Answer> {
-    let (address, raw) = (proxied.listening.address().to_owned(), raw.to_owned());
-    thread::spawn(move || send(&address, raw.as_bytes()))
-}
-
 #[test]
 fn beyond_the_requests_in_flight_nothing_is_claimed() {
     let session = Session::new();
-    let (upstream, release) = held();
+    let (upstream, release) = Upstream::held(DONE);
     configure(&session, &upstream.url, KEYS);
-    edit(
-        &session,
-        "[upstreams.app]",
-        "[limits]\nrequests = 1\n\n[upstreams.app]",
-    );
+    add(&session, "[limits]\nrequests = 1\n");
     let proxied = Proxied::of(&session);
     let [first, second] = [transfer(&session), transfer(&session)];
-    let answering = sending(&proxied, &first);
+    let answering = proxied.sending(&first);
     upstream.wait_for(1);
     let answer = proxied.send(&second);
     assert_eq!(
@@ -82,25 +45,14 @@ fn beyond_the_requests_in_flight_nothing_is_claimed() {
 #[test]
 fn strangers_on_an_open_route_take_no_seat_of_verified_requests() {
     let session = Session::new();
-    let (release, told) = channel::<()>();
-    let told = Mutex::new(told);
-    let upstream = Upstream::answering(move |stream, seen| {
-        if seen.head.starts_with("GET /open") {
-            let _ = told.lock().unwrap().recv();
-        }
-        stream.write_all(DONE.as_bytes()).is_ok()
-    });
+    let (upstream, release) = Upstream::held_if(DONE, |seen| seen.head.starts_with("GET /open"));
     configure(&session, &upstream.url, KEYS);
-    edit(
-        &session,
-        "[upstreams.app]",
-        "[limits]\nrequests = 1\n\n[upstreams.app]",
-    );
-    with_an_open_route(&session);
+    add(&session, "[limits]\nrequests = 1\n");
+    add_open_route(&session);
     let proxied = Proxied::of(&session);
-    let answering = sending(&proxied, &open_request());
+    let answering = proxied.sending(&get("/open"));
     upstream.wait_for(1);
-    let refused = proxied.send(open_request());
+    let refused = proxied.send(get("/open"));
     assert_eq!(
         (refused.status(), refused.code()),
         (503, "requests_exhausted")
@@ -145,25 +97,18 @@ fn an_upstream_that_stalls_in_its_answer_gives_its_turn_back() {
 #[test]
 fn strangers_on_an_open_route_leave_turns_for_verified_requests() {
     let session = Session::new();
-    let (release, told) = channel::<()>();
-    let told = Mutex::new(told);
-    let upstream = Upstream::answering(move |stream, seen| {
-        if seen.head.starts_with("GET /open") {
-            let _ = told.lock().unwrap().recv();
-        }
-        stream.write_all(DONE.as_bytes()).is_ok()
-    });
+    let (upstream, release) = Upstream::held_if(DONE, |seen| seen.head.starts_with("GET /open"));
     let settings = format!(
         "address = \"{}\"\nrequests = 2\nconnect-timeout = 1",
         upstream.url
     );
     configure_with(&session, &settings, KEYS);
-    with_an_open_route(&session);
+    add_open_route(&session);
     let proxied = Proxied::of(&session);
-    let answering = sending(&proxied, &open_request());
+    let answering = proxied.sending(&get("/open"));
     upstream.wait_for(1);
     // The share of open routes is one of the two.
-    let refused = proxied.send(open_request());
+    let refused = proxied.send(get("/open"));
     assert_eq!(
         (refused.status(), refused.code()),
         (502, "upstream_unavailable")
@@ -179,12 +124,8 @@ fn bodies_of_strangers_give_way_to_others_and_leave_the_room_of_verified_bodies(
     let session = Session::new();
     let upstream = Upstream::start(DONE);
     configure(&session, &upstream.url, KEYS);
-    edit(
-        &session,
-        "[upstreams.app]",
-        "[limits]\nbody-bytes = 4194304\n\n[upstreams.app]",
-    );
-    with_an_open_route(&session);
+    add(&session, "[limits]\nbody-bytes = 4194304\n");
+    add_open_route(&session);
     let other = "[[routes]]\nname = \"other\"\nupstream = \"app\"\npath = \"/other\"\n\
                  danger-open = true\n";
     let signs = "[[sign]]\nname = \"signs\"\nlisten = \"unix:sign.sock\"\nupstream = \"app\"\n\
@@ -251,11 +192,7 @@ fn bodies_of_webhooks_that_nobody_signed_displace_none_whose_signature_was_accep
     let session = Session::new();
     let upstream = Upstream::start(DONE);
     configure(&session, &upstream.url, KEYS);
-    edit(
-        &session,
-        "[upstreams.app]",
-        "[limits]\nbody-bytes = 4194304\n\n[upstreams.app]",
-    );
+    add(&session, "[limits]\nbody-bytes = 4194304\n");
     // Each route has a share of its own.
     let paths = ["/one", "/two", "/three"];
     for path in paths {
@@ -311,52 +248,26 @@ fn bodies_of_webhooks_that_nobody_signed_displace_none_whose_signature_was_accep
 #[test]
 fn a_stream_of_http2_is_had_before_the_claim() {
     let session = Session::new();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let listener = runtime
-        .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
-        .unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let (came, coming) = channel::<()>();
-    let (release, held) = tokio::sync::mpsc::unbounded_channel::<()>();
-    let held = std::sync::Arc::new(tokio::sync::Mutex::new(held));
-    runtime.spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let (came, held) = (came.clone(), std::sync::Arc::clone(&held));
-            tokio::spawn(async move {
-                let mut builder = h2::server::Builder::new();
-                let mut connection = builder
-                    .max_concurrent_streams(1)
-                    .handshake::<_, bytes::Bytes>(stream)
-                    .await
-                    .unwrap();
-                while let Some(Ok((_request, mut respond))) = connection.accept().await {
-                    came.send(()).unwrap();
-                    let held = std::sync::Arc::clone(&held);
-                    tokio::spawn(async move {
-                        let _ = held.lock().await.recv().await;
-                        let answer = http::Response::new(());
-                        respond.send_response(answer, true).unwrap();
-                    });
-                }
-            });
-        }
-    });
-    let settings = format!("address = \"{url}\"\nhttp2 = true\nconnect-timeout = 2");
+    let upstream = Http2Upstream::start(1);
+    let settings = format!(
+        "address = \"{}\"\nhttp2 = true\nconnect-timeout = 2",
+        upstream.url
+    );
     configure_with(&session, &settings, KEYS);
     let proxied = Proxied::of(&session);
     let [first, second] = [transfer(&session), transfer(&session)];
-    let answering = sending(&proxied, &first);
-    coming.recv().unwrap();
+    let answering = proxied.sending(&first);
+    upstream.wait();
     let waited = proxied.send(&second);
     assert_eq!(
         (waited.status(), waited.code()),
         (502, "upstream_unavailable"),
         "{waited:?}"
     );
-    release.send(()).unwrap();
+    upstream.release(1);
     assert_eq!(answering.join().unwrap().status(), 200);
     // The refusal claimed nothing: the very same request is served.
-    release.send(()).unwrap();
+    upstream.release(1);
     assert_eq!(proxied.send(&second).status(), 200);
     assert_eq!(proxied.send(&second).status(), 409);
 }
@@ -372,10 +283,10 @@ fn an_upstream_that_never_accepts_takes_no_seat_of_the_routes_of_another() {
     configure(&session, &upstream.url, KEYS);
     let hangs = format!(
         "[limits]\nrequests = 2\n\n[upstreams.hangs]\naddress = \"https://{}\"\n\
-         connect-timeout = 60\n\n[upstreams.app]",
+         connect-timeout = 60\n",
         silent.local_addr().unwrap()
     );
-    edit(&session, "[upstreams.app]", &hangs);
+    add(&session, &hangs);
     let route = format!(
         "[[routes]]\nname = \"hangs\"\nupstream = \"hangs\"\npath = \"/hangs\"\n{KEYS}\n[[routes]]"
     );
@@ -409,9 +320,8 @@ fn a_reload_takes_bodies_by_the_limits_that_it_names() {
     let session = Session::new();
     let upstream = Upstream::start(DONE);
     configure(&session, &upstream.url, KEYS);
-    let limits = "[limits]\nbody-bytes = 4194304\n\n[upstreams.app]";
-    edit(&session, "[upstreams.app]", limits);
-    with_an_open_route(&session);
+    add(&session, "[limits]\nbody-bytes = 4194304\n");
+    add_open_route(&session);
     let mut proxied = Proxied::of(&session);
     let long = "a".repeat(2_500_000);
     let open = format!(
@@ -457,11 +367,7 @@ fn an_overheard_head_with_endless_bodies_displaces_no_genuine_body_of_its_key() 
     let session = Session::new();
     let upstream = Upstream::start(DONE);
     configure(&session, &upstream.url, KEYS);
-    edit(
-        &session,
-        "[upstreams.app]",
-        "[limits]\nbody-bytes = 4194304\n\n[upstreams.app]",
-    );
+    add(&session, "[limits]\nbody-bytes = 4194304\n");
     let proxied = Proxied::of(&session);
     let address = proxied.listening.address();
     let body = |letter: &str| format!("{{\"a\":\"{}\"}}", letter.repeat(300_000));

@@ -10,7 +10,7 @@ use std::{
 use tokio::net::TcpSocket;
 
 use crate::{
-    proxied::{DONE, KEYS, ORDER, Proxied, Signed, add, configure, edit, send},
+    proxied::{DONE, KEYS, ORDER, Proxied, Signed, add, configure, edit, get, send},
     session::Session,
     upstream::Upstream,
 };
@@ -119,8 +119,7 @@ fn a_peer_has_so_many_connections_and_others_do_not_wait_for_it() {
     let ask = |mut stream: TcpStream| {
         let limit = Some(Duration::from_secs(30));
         stream.set_read_timeout(limit).unwrap();
-        let request = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-        let _ = stream.write_all(request.as_bytes());
+        let _ = stream.write_all(get("/").as_bytes());
         let mut read = String::new();
         let _ = stream.read_to_string(&mut read);
         read

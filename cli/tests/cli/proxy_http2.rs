@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     certified::begin,
-    proxied::{DONE, KEYS, ORDER, Proxied, Signed, add, configure, configure_with, send},
+    proxied::{DONE, KEYS, Proxied, add, configure, configure_with, get, send, transfer},
     proxy_tls::configure_tls,
     session::Session,
     upstream::Upstream,
@@ -115,8 +115,7 @@ fn strangers_who_take_nothing_of_their_refusals_hold_no_seat() {
         }
     }
     // The bodies of these answers are still to be taken.
-    let signed = Signed::new(&session, "POST", "/transfer", ORDER);
-    assert_eq!(proxied.send(signed.raw()).status(), 200);
+    assert_eq!(proxied.send(transfer(&session)).status(), 200);
     drop(stream);
     assert_eq!(upstream.seen().len(), 1);
 }
@@ -210,8 +209,6 @@ fn cookies_that_http2_splits_are_one_again() {
     assert!(!seen.head.contains("admin"), "{}", seen.head);
 }
 
-const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-
 /// Asks for answers, and allows no byte of their bodies. The connection goes on meanwhile.
 #[test]
 fn answers_that_a_client_of_http2_does_not_take_hold_no_turn_of_the_server() {
@@ -239,7 +236,7 @@ fn answers_that_a_client_of_http2_does_not_take_hold_no_turn_of_the_server() {
     greedy.write_all(&asked).unwrap();
     upstream.wait_for(usize::from(TURNS));
     let started = Instant::now();
-    while send(address, GET.as_bytes()).status() != 200 {
+    while send(address, get("/").as_bytes()).status() != 200 {
         let waited = started.elapsed();
         // Later the connection ends, because its client answers no ping.
         assert!(waited < Duration::from_secs(12), "the turns are held");

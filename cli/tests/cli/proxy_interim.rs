@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    proxied::{DONE, KEYS, ORDER, Proxied, Signed, configure_with, one_request},
+    proxied::{DONE, KEYS, ORDER, Proxied, Signed, configure_with, get, one_request, transfer},
     session::Session,
     upstream::Upstream,
 };
@@ -21,7 +21,7 @@ fn interim_answers_are_taken_by_the_proxy_and_the_final_one_is_passed_on() {
          Content-Length: 4\r\n\r\ndone",
     );
     let proxied = Proxied::start(&session, &upstream, KEYS);
-    let signed = Signed::new(&session, "POST", "/transfer", ORDER).raw();
+    let signed = transfer(&session);
     let answer = proxied.send(&signed);
     assert_eq!(answer.statuses(), [200], "{answer:?}");
     assert!(!answer.0.contains("preload"), "{answer:?}");
@@ -44,7 +44,7 @@ fn interim_answers_without_an_end_are_cut_off_in_time() {
         KEYS,
     );
     let proxied = Proxied::of(&session);
-    let signed = Signed::new(&session, "POST", "/transfer", ORDER).raw();
+    let signed = transfer(&session);
     let started = Instant::now();
     let answer = proxied.send(&signed);
     assert_eq!(
@@ -105,8 +105,7 @@ fn answers_without_a_body_end_with_their_heads() {
     for target in ["GET /204", "GET /304", "HEAD /head", "HEAD /chunked"] {
         all.push_str(&format!("{target} HTTP/1.1\r\nhost: a\r\n\r\n"));
     }
-    let last = "GET /last HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-    let answer = proxied.send(format!("{all}{last}"));
+    let answer = proxied.send(all + &get("/last"));
     assert_eq!(answer.statuses(), [204, 304, 200, 200, 200], "{answer:?}");
     let heads: Vec<_> = answer.0.split("HTTP/1.1 ").skip(1).collect();
     // 304 need not say how long the body would be (RFC 9110, 8.6), and hyper leaves it out.
@@ -135,8 +134,7 @@ fn bytes_behind_an_answer_are_not_taken_for_the_next() {
         let upstream = Upstream::start(answer);
         let proxied = Proxied::start(&session, &upstream, "danger-open = true\n");
         for count in 1..=20 {
-            let get = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-            let answer = proxied.send(get);
+            let answer = proxied.send(get("/"));
             // A broken connection may be seen before the request is sent on another.
             assert!(!answer.0.contains("evil"), "{begin:?}, {count}: {answer:?}");
         }

@@ -4,25 +4,17 @@
 use std::{io::Write as _, net::TcpStream};
 
 use crate::{
-    proxied::{DONE, KEYS, Proxied, Signed, configure, edit, send},
+    proxied::{DONE, KEYS, ORDER, Proxied, Signed, configure, edit, get, send, with_admin},
     session::Session,
     upstream::Upstream,
 };
 
-const ORDER: &str = r#"{"amount": 10}"#;
-
 /// A proxy with an address for operators, and that address.
 fn measured<'s>(session: &'s Session, upstream: &Upstream, route: &str) -> (Proxied<'s>, String) {
     configure(session, &upstream.url, route);
-    edit(session, "listen =", "admin = \"127.0.0.1:0\"\nlisten =");
     edit(session, "path = \"/\"", "path = \"/transfer\"");
     edit(session, "access-log = false", "access-log = true");
-    let mut proxied = Proxied::of(session);
-    let admin = proxied.listening.object()["admin"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    (proxied, admin.strip_prefix("http://").unwrap().to_owned())
+    with_admin(session)
 }
 
 /// The value of a measurement with these labels.
@@ -38,8 +30,7 @@ fn value(metrics: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
 }
 
 fn ask(admin: &str) -> String {
-    let ask = "GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-    let answer = send(admin, ask.as_bytes());
+    let answer = send(admin, get("/metrics").as_bytes());
     assert_eq!(answer.status(), 200, "{answer:?}");
     answer.0
 }
@@ -53,8 +44,7 @@ fn measurements_count_requests_refusals_and_the_time_of_the_upstream() {
     for status in [200, 409, 409] {
         assert_eq!(proxied.send(signed.raw()).status(), status);
     }
-    let unknown = "GET /other HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-    assert_eq!(proxied.send(unknown).status(), 404);
+    assert_eq!(proxied.send(get("/other")).status(), 404);
     let metrics = ask(&admin);
     for (name, labels, expected) in [
         (

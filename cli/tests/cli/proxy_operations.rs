@@ -10,7 +10,10 @@ use std::{
 };
 
 use crate::{
-    proxied::{DONE, KEYS, ORDER, Proxied, Signed, add, configure, configure_with, edit, send},
+    proxied::{
+        DONE, KEYS, ORDER, Proxied, Signed, add, add_open_route, configure, configure_with, edit,
+        get, send, transfer, with_admin,
+    },
     session::Session,
     upstream::Upstream,
 };
@@ -21,28 +24,14 @@ fn readiness_asks_the_store_and_the_upstream() {
     let socket = session.path().join("app.sock");
     let upstream = UnixListener::bind(&socket).unwrap();
     configure(&session, "unix:app.sock", KEYS);
-    edit(&session, "listen =", "admin = \"127.0.0.1:0\"\nlisten =");
-    let mut proxied = Proxied::of(&session);
-    let admin = proxied.listening.object()["admin"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let admin = admin.strip_prefix("http://").unwrap();
-    let ask = |path: &str| {
-        let head = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
-        send(admin, head.as_bytes())
-    };
+    let (proxied, admin) = with_admin(&session);
+    let ask = |path: &str| send(&admin, get(path).as_bytes());
     assert_eq!(ask("/healthz").status(), 200);
     let ready = ask("/readyz");
     assert_eq!(ready.status(), 200, "{ready:?}");
     assert_eq!(ask("/other").status(), 404);
     // Clients cannot ask it.
-    assert_eq!(
-        proxied
-            .send("GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
-            .status(),
-        401
-    );
+    assert_eq!(proxied.send(get("/healthz")).status(), 401);
     std::fs::remove_file(session.path().join("used.db")).unwrap();
     let ready = ask("/readyz");
     assert_eq!(ready.status(), 503, "{ready:?}");
@@ -60,12 +49,52 @@ fn readiness_asks_the_store_and_the_upstream() {
     }
 }
 
+/// Servers that say nothing, and hold up whoever asks.
+#[test]
+fn readiness_asks_each_server_once_and_all_at_the_same_time() {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    let silent = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    configure(&session, &upstream.url, KEYS);
+    let routes = [("one", 0), ("two", 0), ("three", 0), ("four", 1)];
+    for (number, listener) in silent.iter().enumerate() {
+        let address = listener.local_addr().unwrap();
+        let table = format!(
+            "[upstreams.silent-{number}]\naddress = \"https://{address}\"\nconnect-timeout = 60\n"
+        );
+        add(&session, &table);
+    }
+    for (name, number) in routes {
+        let route = format!(
+            "[[routes]]\nname = \"{name}\"\nupstream = \"silent-{number}\"\n\
+             path = \"/{name}\"\ndanger-open = true\n\n[[routes]]"
+        );
+        edit(&session, "[[routes]]", &route);
+    }
+    let (_proxied, admin) = with_admin(&session);
+    let started = Instant::now();
+    let ready = send(&admin, get("/readyz").as_bytes());
+    let took = started.elapsed();
+    assert_eq!(ready.status(), 503, "{ready:?}");
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    for (name, _) in routes {
+        let said = format!("\"route\":\"{name}\",\"why\":\"upstream: it gave no answer");
+        assert!(ready.0.contains(&said), "{name}: {ready:?}");
+    }
+    // The twin: a server that answers is not held up by the others.
+    assert!(!ready.0.contains("\"all\""), "{ready:?}");
+    for listener in silent {
+        listener.set_nonblocking(true).unwrap();
+        assert_eq!(std::iter::from_fn(|| listener.accept().ok()).count(), 1);
+    }
+}
+
 #[test]
 fn a_reload_takes_other_routes_and_keys_and_a_bad_file_keeps_the_old_ones() {
     let session = Session::new();
     let upstream = Upstream::start(DONE);
     let mut proxied = Proxied::start(&session, &upstream, KEYS);
-    let signed = Signed::new(&session, "POST", "/transfer", ORDER).raw();
+    let signed = transfer(&session);
     assert_eq!(proxied.send(&signed).status(), 200);
     // A file that is refused.
     edit(&session, "path = \"/\"", "pathh = \"/\"");
@@ -77,20 +106,17 @@ fn a_reload_takes_other_routes_and_keys_and_a_bad_file_keeps_the_old_ones() {
     let other = Upstream::start(DONE);
     edit(&session, &upstream.url, &other.url);
     session.file("secret", "another secret of this test, long enough\n");
-    let more =
-        "[[routes]]\nname = \"open\"\nupstream = \"app\"\npath = \"/open\"\ndanger-open = true\n";
-    edit(&session, "[[routes]]", &format!("{more}\n[[routes]]"));
-    let open = "GET /open HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-    assert_eq!(proxied.send(open).status(), 401);
+    add_open_route(&session);
+    assert_eq!(proxied.send(get("/open")).status(), 401);
     proxied.listening.signal("-HUP");
     assert_eq!(proxied.listening.object()["reloaded"], true);
-    assert_eq!(proxied.send(open).status(), 200);
+    assert_eq!(proxied.send(get("/open")).status(), 200);
     let old_key = proxied.send(&signed);
     assert_eq!(
         (old_key.status(), old_key.code()),
         (401, "signature_invalid")
     );
-    let with_new_key = Signed::new(&session, "POST", "/transfer", ORDER).raw();
+    let with_new_key = transfer(&session);
     assert_eq!(proxied.send(&with_new_key).status(), 200);
     assert_eq!(proxied.send(&with_new_key).status(), 409);
     assert_eq!((upstream.seen().len(), other.seen().len()), (1, 2));
@@ -114,13 +140,8 @@ fn an_upstream_that_did_not_change_keeps_its_turns_and_connections_over_a_reload
     let address = format!("address = \"{}\"\n{}", upstream.url, settings(1));
     configure_with(&session, &address, KEYS);
     let mut proxied = Proxied::of(&session);
-    let sign = || Signed::new(&session, "POST", "/transfer", ORDER).raw();
     let address = proxied.listening.address().to_owned();
-    let answering = |raw: String| {
-        let address = address.clone();
-        thread::spawn(move || send(&address, raw.as_bytes()))
-    };
-    let first = answering(sign());
+    let first = proxied.sending(&transfer(&session));
     upstream.wait_for(1);
     let mut reload = |from: &str, to: &str| {
         edit(&session, from, to);
@@ -128,7 +149,7 @@ fn an_upstream_that_did_not_change_keeps_its_turns_and_connections_over_a_reload
         assert_eq!(proxied.listening.object()["reloaded"], true);
     };
     reload("path = \"/\"", "path = \"/transfer\"");
-    let second = sign();
+    let second = transfer(&session);
     let waited = send(&address, second.as_bytes());
     assert_eq!(
         (waited.status(), waited.code()),
@@ -146,7 +167,7 @@ fn an_upstream_that_did_not_change_keeps_its_turns_and_connections_over_a_reload
     // The twin: with other settings, it is another upstream.
     reload(&settings(1), &settings(2));
     release.send(()).unwrap();
-    assert_eq!(send(&address, sign().as_bytes()).status(), 200);
+    assert_eq!(send(&address, transfer(&session).as_bytes()).status(), 200);
     assert_ne!(peers.try_iter().next(), Some(connections[0]));
 }
 
@@ -172,9 +193,7 @@ fn the_end_waits_for_requests_that_are_being_answered() {
     let session = Session::new();
     let (upstream, release) = Upstream::held(DONE);
     let proxied = Proxied::start(&session, &upstream, KEYS);
-    let signed = Signed::new(&session, "POST", "/transfer", ORDER).raw();
-    let address = proxied.listening.address().to_owned();
-    let answering = thread::spawn(move || send(&address, signed.as_bytes()));
+    let answering = proxied.sending(&transfer(&session));
     upstream.wait_for(1);
     proxied.listening.signal("-TERM");
     // No more connections are taken, and the one that is being answered stays.
@@ -235,8 +254,7 @@ fn slow_connections_and_rapid_resets_do_not_stop_the_proxy() {
             stream
         })
         .collect();
-    let signed = Signed::new(&session, "POST", "/transfer", ORDER);
-    assert_eq!(proxied.send(signed.raw()).status(), 200);
+    assert_eq!(proxied.send(transfer(&session)).status(), 200);
     drop(slow);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let ended = runtime.block_on(async {
@@ -259,8 +277,7 @@ fn slow_connections_and_rapid_resets_do_not_stop_the_proxy() {
     });
     // The server calls it an attack and closes the connection.
     assert!(ended.is_err(), "the resets are not bounded");
-    let signed = Signed::new(&session, "POST", "/transfer", ORDER);
-    assert_eq!(proxied.send(signed.raw()).status(), 200);
+    assert_eq!(proxied.send(transfer(&session)).status(), 200);
     assert_eq!(upstream.seen().len(), 2);
 }
 
@@ -270,7 +287,7 @@ fn the_end_waits_for_a_retryable_request_whose_client_has_gone() {
     let (upstream, release) = Upstream::held(DONE);
     let route = format!("{KEYS}processing = \"retryable\"\n");
     let proxied = Proxied::start(&session, &upstream, &route);
-    let signed = Signed::new(&session, "POST", "/transfer", ORDER).raw();
+    let signed = transfer(&session);
     let mut client = TcpStream::connect(proxied.listening.address()).unwrap();
     client.write_all(signed.as_bytes()).unwrap();
     upstream.wait_for(1);
@@ -306,7 +323,7 @@ fn the_end_waits_until_the_store_knows_what_became_of_a_request() {
     });
     let route = format!("{KEYS}processing = \"retryable\"\n");
     let proxied = Proxied::start(&session, &upstream, &route);
-    let signed = Signed::new(&session, "POST", "/transfer", ORDER).raw();
+    let signed = transfer(&session);
     let mut client = TcpStream::connect(proxied.listening.address()).unwrap();
     client.write_all(signed.as_bytes()).unwrap();
     let mut read = Vec::new();
@@ -387,7 +404,7 @@ fn a_connection_that_nobody_uses_is_closed_and_one_that_waits_for_an_answer_is_n
         }
     }
     // The twin: a client that waits for longer than that.
-    let slow = proxied.send("GET /slow HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    let slow = proxied.send(get("/slow"));
     assert_eq!(slow.status(), 200);
 }
 
@@ -396,8 +413,7 @@ fn the_files_of_a_store_are_for_their_owner_alone() {
     let session = Session::new();
     let upstream = Upstream::start(DONE);
     let proxied = Proxied::start(&session, &upstream, KEYS);
-    let signed = Signed::new(&session, "POST", "/transfer", ORDER);
-    assert_eq!(proxied.send(signed.raw()).status(), 200);
+    assert_eq!(proxied.send(transfer(&session)).status(), 200);
     let mut files = 0;
     for entry in std::fs::read_dir(session.path()).unwrap() {
         let entry = entry.unwrap();
@@ -419,12 +435,10 @@ fn requests_that_the_end_cuts_off_are_logged() {
     configure(&session, &upstream.url, KEYS);
     edit(&session, "access-log = false", "access-log = true");
     add(&session, "[limits]\ndrain = 1\n");
-    let open =
-        "[[routes]]\nname = \"open\"\nupstream = \"app\"\npath = \"/open\"\ndanger-open = true\n";
-    edit(&session, "[[routes]]", &format!("{open}\n[[routes]]"));
+    add_open_route(&session);
     let proxied = Proxied::of(&session);
     let address = proxied.listening.address().to_owned();
-    let signed = Signed::new(&session, "POST", "/transfer", ORDER).raw();
+    let signed = transfer(&session);
     let mut client = TcpStream::connect(&address).unwrap();
     client.write_all(signed.as_bytes()).unwrap();
     upstream.wait_for(1);

@@ -14,7 +14,7 @@ use std::{
 use crate::{
     certified::{authority, certify},
     probed::variable,
-    proxied::{Answer, ORDER, Proxied, Signed},
+    proxied::{Answer, ORDER, Proxied, Signed, get},
     session::Session,
 };
 
@@ -120,8 +120,7 @@ fn ask(socket: &Path, bytes: &str) -> Answer {
 
 /// Returns how often the application has acted, as it says itself.
 fn transfers(session: &Session) -> u32 {
-    let get = "GET /transfers HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-    let answer = ask(&session.path().join("app.sock"), get);
+    let answer = ask(&session.path().join("app.sock"), &get("/transfers"));
     let (_, body) = answer.0.split_once("\r\n\r\n").unwrap();
     // The size of a chunk, if there is one, comes first.
     let mut lines = body.lines();

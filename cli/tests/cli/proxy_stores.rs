@@ -13,14 +13,10 @@ use std::{
 };
 
 use crate::{
-    proxied::{DONE, KEYS, Proxied, Signed, configure, edit, send},
+    proxied::{DONE, KEYS, Proxied, administered, configure, edit, get, send, transfer},
     session::Session,
     upstream::Upstream,
 };
-
-fn transfer(session: &Session) -> String {
-    Signed::new(session, "POST", "/transfer", r#"{"amount": 10}"#).raw()
-}
 
 /// Starts with this store, which has no history.
 fn configured(session: &Session, upstream: &Upstream, store: &str) {
@@ -35,21 +31,12 @@ fn configured(session: &Session, upstream: &Upstream, store: &str) {
     }
 }
 
-fn started<'s>(session: &'s Session) -> (Proxied<'s>, String) {
-    let mut proxied = Proxied::of(session);
-    let admin = proxied.listening.object()["admin"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    (proxied, admin.strip_prefix("http://").unwrap().to_owned())
-}
-
 /// A request is accepted once, also by the next process, and a store that is away refuses.
 fn remembers<G>(store: &str, go_away: impl FnOnce() -> G) {
     let session = Session::new();
     let upstream = Upstream::start(DONE);
     configured(&session, &upstream, store);
-    let (proxied, _) = started(&session);
+    let (proxied, _) = administered(&session);
     let signed = transfer(&session);
     assert_eq!(proxied.send(&signed).status(), 200, "{store}");
     let replayed = |proxied: &Proxied<'_>| {
@@ -59,13 +46,10 @@ fn remembers<G>(store: &str, go_away: impl FnOnce() -> G) {
     replayed(&proxied);
     let (said, code) = proxied.listening.stop();
     assert_eq!(code, Some(0), "{said}");
-    let (proxied, admin) = started(&session);
+    let (proxied, admin) = administered(&session);
     replayed(&proxied);
     assert_eq!(upstream.seen().len(), 1, "{store}");
-    let ready = || {
-        let ask = "GET /readyz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-        send(&admin, ask.as_bytes())
-    };
+    let ready = || send(&admin, get("/readyz").as_bytes());
     assert_eq!(proxied.send(transfer(&session)).status(), 200, "{store}");
     assert_eq!(ready().status(), 200, "{store}");
     let _away = go_away();
@@ -118,12 +102,12 @@ fn a_store_in_memory_with_a_watermark_refuses_what_was_signed_before_a_restart()
     let session = Session::new();
     let upstream = Upstream::start(DONE);
     configured(&session, &upstream, "memory:mark");
-    let (proxied, _) = started(&session);
+    let (proxied, _) = administered(&session);
     let signed = accepted(&session, &proxied);
     let again = proxied.send(&signed);
     assert_eq!((again.status(), again.code()), (409, "request_replayed"));
     proxied.listening.kill();
-    let (proxied, _) = started(&session);
+    let (proxied, _) = administered(&session);
     let again = proxied.send(&signed);
     assert_eq!((again.status(), again.code()), (503, "sign_again"));
     assert_eq!(upstream.seen().len(), 1);
@@ -229,7 +213,7 @@ fn records_of_redis_that_are_forgotten_in_part_are_told() {
         let session = Session::new();
         let upstream = Upstream::start(DONE);
         configured(&session, &upstream, &format!("redis://127.0.0.1:{port}"));
-        let (proxied, _) = started(&session);
+        let (proxied, _) = administered(&session);
         let signed = transfer(&session);
         assert_eq!(proxied.send(&signed).status(), 200);
         let nonce = upstream.seen()[0].head.clone();

@@ -12,16 +12,16 @@ use std::{
 };
 
 use crate::{
-    proxied::{DONE, KEYS, ORDER, Proxied, Signed, configure, configure_with, one_request},
+    http2_upstream::Http2Upstream,
+    proxied::{
+        DONE, KEYS, ORDER, Proxied, Signed, configure, configure_with, get, one_request, send,
+        transfer, with_admin,
+    },
     session::Session,
     upstream::Upstream,
 };
 
 const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
-
-fn transfer(session: &Session) -> Signed {
-    Signed::new(session, "POST", "/transfer", ORDER)
-}
 
 #[test]
 fn without_a_connection_nothing_is_claimed() {
@@ -32,7 +32,7 @@ fn without_a_connection_nothing_is_claimed() {
     drop(place);
     configure(&session, &format!("http://{address}"), KEYS);
     let proxied = Proxied::of(&session);
-    let signed = transfer(&session).raw();
+    let signed = transfer(&session);
     let answer = proxied.send(&signed);
     assert_eq!(
         (answer.status(), answer.code()),
@@ -83,7 +83,7 @@ fn a_request_is_not_sent_again_once_bytes_have_reached_the_upstream() {
     let proxied = Proxied::start(&session, &upstream, KEYS);
     for (count, (fault, bytes, expected)) in (1..).zip(faults) {
         *told.lock().unwrap() = bytes;
-        let signed = transfer(&session).raw();
+        let signed = transfer(&session);
         let answer = proxied.send(&signed);
         assert_eq!(
             (answer.status(), answer.code()),
@@ -106,7 +106,7 @@ fn an_upstream_that_hangs_ends_in_a_time_out() {
         KEYS,
     );
     let proxied = Proxied::of(&session);
-    let signed = transfer(&session).raw();
+    let signed = transfer(&session);
     let answer = proxied.send(&signed);
     assert_eq!(
         (answer.status(), answer.code()),
@@ -129,7 +129,7 @@ fn a_connection_that_the_upstream_has_closed_costs_no_request() {
     let proxied = Proxied::start(&session, &upstream, KEYS);
     for count in 1..=20 {
         assert_eq!(
-            proxied.send(transfer(&session).raw()).status(),
+            proxied.send(transfer(&session)).status(),
             200,
             "request {count}"
         );
@@ -149,7 +149,7 @@ fn a_connection_that_a_duplicate_did_not_use_serves_the_next_request() {
     let settings = format!("address = \"{}\"\nidle-timeout = 60", upstream.url);
     configure_with(&session, &settings, KEYS);
     let proxied = Proxied::of(&session);
-    let [one, other] = [transfer(&session), transfer(&session)].map(|signed| signed.raw());
+    let [one, other] = [transfer(&session), transfer(&session)];
     for (raw, status) in [(&one, 200), (&one, 409), (&one, 409), (&other, 200)] {
         assert_eq!(proxied.send(raw).status(), status);
     }
@@ -174,7 +174,7 @@ fn an_answer_before_the_body_is_passed_on() {
     });
     configure(&session, &url, KEYS);
     let proxied = Proxied::of(&session);
-    let signed = transfer(&session).raw();
+    let signed = transfer(&session);
     let answer = proxied.send(&signed);
     // An answer before any request is none of HTTP, and one after its first bytes is.
     assert!([413, 502].contains(&answer.status()), "{answer:?}");
@@ -194,7 +194,7 @@ fn retryable_completes_a_success_and_releases_everything_else() {
     });
     let route = format!("{KEYS}processing = \"retryable\"\non-duplicate = \"acknowledge\"\n");
     let proxied = Proxied::start(&session, &upstream, &route);
-    let signed = transfer(&session).raw();
+    let signed = transfer(&session);
     let statuses: Vec<u16> = (0..5).map(|_| proxied.send(&signed).status()).collect();
     assert_eq!(statuses, [503, 503, 200, 200, 200]);
     assert_eq!(upstream.seen().len(), 3);
@@ -206,7 +206,7 @@ fn a_client_that_hangs_up_does_not_cut_a_retryable_request() {
     let (upstream, release) = Upstream::held(DONE);
     let route = format!("{KEYS}processing = \"retryable\"\n");
     let proxied = Proxied::start(&session, &upstream, &route);
-    let signed = transfer(&session).raw();
+    let signed = transfer(&session);
     let mut client = TcpStream::connect(proxied.listening.address()).unwrap();
     client.write_all(signed.as_bytes()).unwrap();
     upstream.wait_for(1);
@@ -298,7 +298,7 @@ fn an_answer_that_breaks_off_is_not_passed_on_as_whole() {
         false
     });
     let proxied = Proxied::start(&session, &upstream, KEYS);
-    let answer = proxied.send(transfer(&session).raw());
+    let answer = proxied.send(transfer(&session));
     assert!(answer.0.contains("content-length: 100"), "{answer:?}");
     assert!(answer.0.ends_with("half"), "{answer:?}");
 }
@@ -321,7 +321,7 @@ fn a_server_on_a_unix_socket_gets_what_it_would_get_on_a_port() {
     });
     configure(&session, "unix:app.sock", KEYS);
     let proxied = Proxied::of(&session);
-    assert_eq!(proxied.send(transfer(&session).raw()).status(), 200);
+    assert_eq!(proxied.send(transfer(&session)).status(), 200);
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn what_was_used_before_the_proxy_was_killed_stays_used() {
     let session = Session::new();
     let upstream = Upstream::start(DONE);
     let mut proxied = Proxied::start(&session, &upstream, KEYS);
-    let signed: Vec<String> = (0..64).map(|_| transfer(&session).raw()).collect();
+    let signed: Vec<String> = (0..64).map(|_| transfer(&session)).collect();
     let mut sent = 0;
     for quarter in signed.chunks(16) {
         let address = proxied.listening.address().to_owned();
@@ -402,7 +402,7 @@ fn an_upstream_of_http2_gets_what_one_of_http1_gets() {
     );
     let proxied = Proxied::of(&session);
     for _ in 0..3 {
-        let answer = proxied.send(transfer(&session).raw());
+        let answer = proxied.send(transfer(&session));
         let expected = format!(
             "HTTP/2.0 http://api.example.com/transfer Some(\"\\\"partner-1\\\"\") Some(\"14\") {ORDER}"
         );
@@ -418,7 +418,7 @@ fn an_answer_with_a_length_beside_its_chunks_is_passed_on_whole() {
          5\r\nwhole\r\n0\r\n\r\n",
     );
     let proxied = Proxied::start(&session, &upstream, KEYS);
-    let answer = proxied.send(transfer(&session).raw());
+    let answer = proxied.send(transfer(&session));
     assert_eq!(answer.status(), 200, "{answer:?}");
     assert!(answer.0.contains("whole"), "{answer:?}");
     assert!(!answer.0.contains("content-length"), "{answer:?}");
@@ -438,39 +438,58 @@ fn a_connection_that_waits_for_too_long_is_closed_though_nobody_asks_again() {
     });
     let proxied = Proxied::start(&session, &upstream, KEYS);
     for _ in 0..2 {
-        assert_eq!(proxied.send(transfer(&session).raw()).status(), 200);
+        assert_eq!(proxied.send(transfer(&session)).status(), 200);
         assert_eq!(end.recv().unwrap(), Some(0), "the connection stays");
     }
 }
 
 /// The address of an upstream may have another server after a reload.
 #[test]
-fn a_reload_renews_connections_of_http2() {
-    use axum::{Router, routing::post};
-
+fn a_reload_renews_connections_of_http2_and_a_question_for_readiness_does_not() {
     let session = Session::new();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let listener = runtime
-        .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
-        .unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let shown = async |peer: axum::extract::ConnectInfo<std::net::SocketAddr>| peer.0.to_string();
-    let app = Router::new().route("/transfer", post(shown));
-    let app = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
-    runtime.spawn(async { axum::serve(listener, app).await });
-    let settings = format!("address = \"{url}\"\nhttp2 = true");
+    let upstream = Http2Upstream::start(8);
+    let settings = format!("address = \"{}\"\nhttp2 = true", upstream.url);
     configure_with(&session, &settings, KEYS);
-    let mut proxied = Proxied::of(&session);
-    let peer = |proxied: &Proxied<'_>| {
-        let answer = proxied.send(transfer(&session).raw());
-        assert_eq!(answer.status(), 200, "{answer:?}");
-        answer.0.rsplit("\r\n\r\n").next().unwrap().to_owned()
+    let (mut proxied, admin) = with_admin(&session);
+    let connection = |proxied: &Proxied<'_>| {
+        upstream.release(1);
+        assert_eq!(proxied.send(transfer(&session)).status(), 200);
+        upstream.wait()
     };
-    let first = peer(&proxied);
-    assert_eq!(peer(&proxied), first);
+    let first = connection(&proxied);
+    assert_eq!(connection(&proxied), first);
+    let ready = send(&admin, get("/readyz").as_bytes());
+    assert_eq!(ready.status(), 200, "{ready:?}");
+    assert_eq!(connection(&proxied), first);
     proxied.listening.signal("-HUP");
     assert_eq!(proxied.listening.object()["reloaded"], true);
-    let renewed = peer(&proxied);
+    let renewed = connection(&proxied);
     assert_ne!(renewed, first);
-    assert_eq!(peer(&proxied), renewed);
+    assert_eq!(connection(&proxied), renewed);
+}
+
+/// Those that come late from a connection that broke off find the one that another has opened.
+#[test]
+fn a_connection_of_http2_that_breaks_off_is_replaced_once() {
+    const WAITING: usize = 6;
+
+    let session = Session::new();
+    let upstream = Http2Upstream::start(1);
+    let settings = format!("address = \"{}\"\nhttp2 = true", upstream.url);
+    configure_with(&session, &settings, KEYS);
+    let proxied = Proxied::of(&session);
+    let first = proxied.sending(&transfer(&session));
+    assert_eq!(upstream.wait(), 0);
+    // All wait for the one stream, and each asks for it again at moments of its own.
+    let waiting = [(); WAITING].map(|()| proxied.sending(&transfer(&session)));
+    std::thread::sleep(Duration::from_millis(300));
+    // With the one that breaks off.
+    upstream.release(WAITING + 1);
+    upstream.break_off(0);
+    let broken = first.join().unwrap();
+    assert_eq!((broken.status(), broken.code()), (502, "upstream_failed"));
+    for one in waiting {
+        assert_eq!(one.join().unwrap().status(), 200);
+    }
+    assert_eq!(upstream.connections(), 2);
 }

@@ -39,10 +39,18 @@ impl Upstream {
     /// Answers each request once it is released: by a message, and all of them if the sender is
     /// dropped. Requests for `/free` need none.
     pub(crate) fn held(answer: &'static str) -> (Self, Sender<()>) {
+        Self::held_if(answer, |seen| !seen.head.contains(" /free "))
+    }
+
+    /// The same for requests of which the closure says so.
+    pub(crate) fn held_if(
+        answer: &'static str,
+        is_held: impl Fn(&Seen) -> bool + Send + Sync + 'static,
+    ) -> (Self, Sender<()>) {
         let (release, held) = channel::<()>();
         let held = Mutex::new(held);
         let upstream = Self::answering(move |stream, seen| {
-            if !seen.head.contains(" /free ") {
+            if is_held(seen) {
                 let _ = held.lock().unwrap().recv();
             }
             stream.write_all(answer.as_bytes()).is_ok()

@@ -62,14 +62,7 @@ impl Upstream {
         let turn = self.turn(of).await?;
         let connection = match self.reuse().await {
             Some(had) => had,
-            None if self.settings.http2 => {
-                let _opening = self.opening.lock().await;
-                match self.reuse().await {
-                    Some(had) => had,
-                    None => self.connect_with_slot().await?,
-                }
-            }
-            None => self.connect_with_slot().await?,
+            None => self.fresh().await?,
         };
         let unused = Held {
             connection,
@@ -137,11 +130,7 @@ impl Checkout {
                     return Err(broken(error.error()));
                 };
                 // Not a byte was written: the upstream had closed the connection.
-                let connected = held.upstream.connect_with_slot().await;
-                held.connection = connected.map_err(|failed| Failed {
-                    refused: Refused::Undelivered,
-                    ..failed
-                })?;
+                held.replace_connection().await?;
                 let sent = held.connection.sender.try_send(request).await;
                 sent.map_err(|error| broken(error.error()))?
             }
@@ -165,6 +154,19 @@ impl Drop for Checkout {
 }
 
 impl Held {
+    /// Has another connection in place of one on which nothing could be sent.
+    async fn replace_connection(&mut self) -> Result<(), Failed> {
+        let upstream = &self.upstream;
+        upstream.forget(&self.connection.sender);
+        let limit = upstream.settings.connect_timeout;
+        let undelivered = |cause: String| Failed::new(Refused::Undelivered, cause);
+        let connected = timeout(limit, upstream.fresh()).await;
+        let connected =
+            connected.map_err(|_| undelivered(format!("no other connection within {limit:?}")))?;
+        self.connection = connected.map_err(|failed| undelivered(failed.cause))?;
+        Ok(())
+    }
+
     /// Returns how long the next piece of the answer may take.
     pub(super) fn stall_timeout(&self) -> Duration {
         self.upstream.settings.stall_timeout

@@ -148,9 +148,13 @@ impl Upstream {
         self.settings.connect_timeout
     }
 
-    /// Returns whether a connection can be opened at this moment.
+    pub(in crate::proxy) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Returns whether a connection can be opened at this moment. No request uses it.
     pub(in crate::proxy) async fn check(&self) -> Result<(), Failed> {
-        self.connect().await.map(drop)
+        self.open().await.map(drop)
     }
 
     /// Has the next request of HTTP/2 open another connection: the address may have another server
@@ -159,6 +163,13 @@ impl Upstream {
         if self.settings.http2 {
             self.idle().connections.clear();
         }
+    }
+
+    /// Leaves out a connection that requests shared, and not one that was opened since.
+    pub(super) fn forget(&self, old: &Sender) {
+        let mut idle = self.idle();
+        idle.connections
+            .retain(|(known, _)| !known.shares_with(old));
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
@@ -186,7 +197,20 @@ impl Upstream {
                     since,
                 });
             }
-            self.renew();
+            self.forget(&sender);
+        }
+    }
+
+    /// Has a connection that did not wait: a new one, or with HTTP/2 the one that another request has
+    /// opened meanwhile.
+    pub(super) async fn fresh(&self) -> Result<Connection, Failed> {
+        if !self.settings.http2 {
+            return self.connect().await;
+        }
+        let _opening = self.opening.lock().await;
+        match self.reuse().await {
+            Some(had) => Ok(had),
+            None => self.connect().await,
         }
     }
 
@@ -210,8 +234,11 @@ impl Upstream {
         }
     }
 
-    pub(super) async fn connect_with_slot(&self) -> Result<Connection, Failed> {
-        let sender = self.connect().await?;
+    async fn connect(&self) -> Result<Connection, Failed> {
+        let sender = self.open().await?;
+        if let Some(shared) = sender.shared() {
+            self.idle().connections = vec![(shared, Instant::now())];
+        }
         let slot = sender.slot().await;
         let slot = slot.map_err(|error| Failed::new(Refused::NoUpstream, error.to_string()))?;
         Ok(Connection {
@@ -221,7 +248,7 @@ impl Upstream {
         })
     }
 
-    async fn connect(&self) -> Result<Sender, Failed> {
+    async fn open(&self) -> Result<Sender, Failed> {
         let none = |cause: String| Failed::new(Refused::NoUpstream, cause);
         let limit = self.settings.connect_timeout;
         let connecting = async {
@@ -232,11 +259,7 @@ impl Upstream {
         };
         let connected = timeout(limit, connecting).await;
         let connected = connected.map_err(|_| none(format!("no connection within {limit:?}")))?;
-        let sender = connected.map_err(|error| none(causes(&*error)))?;
-        if let Some(shared) = sender.shared() {
-            self.idle().connections = vec![(shared, Instant::now())];
-        }
-        Ok(sender)
+        connected.map_err(|error| none(causes(&*error)))
     }
 
     async fn start<T: Read + Write + Unpin + Send + 'static>(
@@ -286,6 +309,14 @@ impl Sender {
         match self {
             Self::Http1(_) => None,
             Self::Http2(sender, slots) => Some(Self::Http2(sender.clone(), Arc::clone(slots))),
+        }
+    }
+
+    /// Returns whether both are handles to one connection.
+    fn shares_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Http2(_, slots), Self::Http2(_, others)) => Arc::ptr_eq(slots, others),
+            _ => false,
         }
     }
 
