@@ -265,8 +265,8 @@ pub struct Piece<'m> {
 }
 
 impl<'m> Piece<'m> {
-    /// Returns what of the request the piece is: several if one text stands for several parts, and
-    /// none if the piece is fixed text, or a part in a form that covers nothing.
+    /// Returns the parts of the request that the piece holds: several if one text holds several
+    /// parts, and none if the piece is fixed text, or a part in a form that covers nothing.
     #[must_use]
     pub fn sources(&self) -> &[Source] {
         &self.sources

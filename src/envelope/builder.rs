@@ -151,7 +151,8 @@ impl EnvelopesBuilder {
         let mut tag = [0; _];
         tag.iter_mut().zip(digest).for_each(|(to, byte)| *to = byte);
         let namespace: Arc<str> = self.memory.namespace.as_str().into();
-        // Not a name that anybody would choose, and of one length: a store may bound names.
+        // Nobody would choose this name, and it has a fixed length, because a store may bound
+        // names.
         self.memory.namespace = format!("envelope:{}", hex(&digest));
         let (margin, clock_difference) = (self.memory.margin(), self.memory.clock_difference);
         Ok(Envelopes {

@@ -60,7 +60,7 @@ pub(super) struct Terms {
 pub(super) struct Left {
     pub(super) max_skew: Duration,
     pub(super) retention: Duration,
-    /// Whether there is no end of such places is said last.
+    /// The method, the path, and whether there are any number of such places.
     pub(super) place: Option<(Method, Box<str>, bool)>,
 }
 

@@ -105,7 +105,7 @@ async fn verified(
 
 const BODY: &str = r#"{"id":"evt_1","event_id":"Ev01","order":7,"note":"quick"}"#;
 
-/// Payloads of formats that differ in where key id, time and nonce stand.
+/// Payloads of formats that have key id, time and nonce in different places.
 async fn payloads(clock: &ManualClock) -> Vec<crate::VerifiedPayload> {
     let rfc9421 = HttpMessageSignatures::builder()
         .covers(Component::header("if-match").unwrap())
@@ -120,7 +120,7 @@ async fn payloads(clock: &ManualClock) -> Vec<crate::VerifiedPayload> {
         verified(Slack::new(), "slack", SECRET, clock, BODY).await,
         // Its time is a date, after the body.
         verified(BoxWebhooks::new(), "box", SECRET, clock, BODY).await,
-        // Its event id is not found in the body as it stands there.
+        // The event id has an escape in the body, so its text is not found there.
         verified(
             Stripe::new(),
             "stripe",

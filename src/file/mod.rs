@@ -44,8 +44,8 @@
 //! `RESOLVE_NO_SYMLINKS`, which no race can confuse. On other systems, and where that call is
 //! missing, each folder is opened from the one before with `O_NOFOLLOW`; the name has no `..` that
 //! would lead back. `cap-std` does the same, and follows links within the root, which has no
-//! switch: a link would be resolved again with each request. `rustix` is the crate that `cap-std`
-//! stands on, and makes these calls without unsafe code here.
+//! switch: a link would be resolved again with each request. `cap-std` is built on `rustix`, which
+//! makes these calls without unsafe code here.
 //!
 //! # Limits
 //! - The whole file is read before its first byte leaves. Keep a [`VerifiedFile`] to serve it

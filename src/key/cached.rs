@@ -290,7 +290,7 @@ impl<'s> Place<'s> {
     fn new(shared: &'s Shared, id: KeyId) -> Self {
         let mut flights = lock(&shared.flights);
         let flight = Arc::clone(flights.entry(id.clone()).or_default());
-        // Those who waited get the result of the look-up.
+        // Callers that waited get the result of the look-up.
         let flight = if lock(&flight.outcome).is_some() {
             let next = Arc::new(Flight::default());
             flights.insert(id.clone(), Arc::clone(&next));

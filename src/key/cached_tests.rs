@@ -120,7 +120,7 @@ async fn of_many_that_ask_for_one_name_at_once_one_looks_it_up_and_no_line_is_le
         }
         assert_eq!(table.asked(), 1, "{id}");
     }
-    // Those who wait share an outage too: none begins it again.
+    // Callers that wait share an outage too, and none of them asks again.
     table.0.fails.store(true, SeqCst);
     let failing = (0..100).map(|_| {
         let keys = keys.clone();

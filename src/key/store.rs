@@ -52,7 +52,7 @@ pub(super) enum Known {
         /// The algorithms to which secrets are tied.
         tied: Vec<(KeyId, MacAlgorithm)>,
     },
-    /// Not before they are asked for, by the object at this place.
+    /// The keys are looked up when they are asked for, by the object at this place.
     LookedUpBy(usize),
 }
 
@@ -72,7 +72,7 @@ impl KnownKeys {
                 one.values().flatten().any(|secret| others.contains(secret))
             }
             (Known::LookedUpBy(one), Known::LookedUpBy(other)) => one == other,
-            // Not known before they are looked up.
+            // These keys are not known before they are looked up.
             _ => false,
         }
     }

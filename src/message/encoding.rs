@@ -36,7 +36,7 @@ impl Encoding {
         }
     }
 
-    /// Decodes into `out`, and only a text that stands for exactly `out.len()` bytes.
+    /// Decodes into `out`, and only a text that encodes exactly `out.len()` bytes.
     pub(crate) fn decode_exact(self, text: &[u8], out: &mut [u8]) -> Option<()> {
         let read = match self {
             Self::Hex if text.len() == out.len() * 2 => {

@@ -29,7 +29,7 @@ pub(crate) struct Message {
     is_open: bool,
 }
 
-/// A part, and where it stands in a message.
+/// A part, and its place in a message.
 #[derive(PartialEq, Eq)]
 pub(super) struct Written {
     pub(super) part: Part,
@@ -100,7 +100,7 @@ impl Message {
         self.bytes.extend_from_slice(text.as_ref());
     }
 
-    /// Appends a part, as it stands in the request.
+    /// Appends a part, as it is in the request.
     pub(crate) fn part(&mut self, part: Part, value: impl AsRef<[u8]>) {
         self.write(part, None, |bytes| bytes.extend_from_slice(value.as_ref()));
     }
@@ -113,7 +113,7 @@ impl Message {
         }
     }
 
-    /// Appends path and query as they stand in the target.
+    /// Appends path and query as they are in the target.
     pub(crate) fn path_and_query(&mut self, path: &str, query: Option<&str>) {
         self.part(Part::Path, path);
         if query.is_some() {
@@ -122,7 +122,7 @@ impl Message {
         self.part(Part::Query, query.unwrap_or_default());
     }
 
-    /// Appends text, and says which parts stand where in it: each with its value, if that differs.
+    /// Appends text, and notes the place of each part in it, with the part's value if it differs.
     pub(crate) fn text_with(
         &mut self,
         text: &str,
@@ -288,7 +288,7 @@ impl Message {
         self.is_open
     }
 
-    /// The bytes that stand before the body, or the whole message if the head completes it.
+    /// The bytes before the body, or the whole message if the head completes it.
     pub(crate) fn before_body(&self) -> &[u8] {
         self.around_body().0
     }

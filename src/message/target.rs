@@ -91,7 +91,7 @@ impl<'h> Target<'h> {
         self.route.is_some_and(|route| route == self.routed_path())
     }
 
-    /// Returns what stands in the path for this parameter of the route, as it was sent.
+    /// Returns the value of this parameter of the route in the path, as it was sent.
     pub(crate) fn route_parameter(&self, name: &str) -> Option<&str> {
         let mut values = self.routed_path().split('/');
         for segment in self.route?.split('/') {
@@ -177,7 +177,8 @@ pub(super) fn last_authority<'h>(
 }
 
 fn authority_in<'h>(value: &'h [u8], name: &HeaderName) -> Result<&'h str, Fault> {
-    // Whether it is one of ours is decided by comparison; here, only that it can be nothing else.
+    // A comparison decides later whether the authority is one of ours. Here it only must not be
+    // anything else.
     let never = |b| matches!(b, b'@' | b'/' | b'?' | b'#' | b'\\' | b',' | b' ' | b'\t');
     // Without a way out of the loop, so that it takes many bytes at a time.
     let is_plain = |b: u8| b.is_ascii() & !never(b);
@@ -194,7 +195,7 @@ pub(super) fn without_default_port<'a>(authority: &'a str, scheme: &Scheme) -> &
         .unwrap_or(authority)
 }
 
-/// Such as `:443`.
+/// Returns the port that this scheme implies, such as `:443`.
 pub(crate) fn default_port(scheme: &Scheme) -> &'static str {
     match scheme.as_str() {
         "http" | "ws" => ":80",

@@ -60,7 +60,7 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
     fn name(&self) -> &str;
 
     /// The headers of which any says that a request is signed under this scheme; none if the
-    /// signature stands in the body.
+    /// signature is in the body.
     fn signature_headers(&self) -> Vec<HeaderName>;
 
     /// Returns whether its messages hold values that are not sent, and that this side must supply.
@@ -96,7 +96,7 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
     /// Reads the signatures of a request: bounded, without I/O, without building a signed message
     /// or comparing a MAC.
     ///
-    /// A scheme whose parameters stand in the body answers [`Reading::AfterBody`], and its
+    /// A scheme whose parameters are in the body answers [`Reading::AfterBody`], and its
     /// [`read_body`](Self::read_body) is called with the body and the key id of that answer.
     fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Fault>;
 
@@ -105,7 +105,7 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
         Err(Fault::new(FaultKind::Missing, "no signature in the body"))
     }
 
-    /// Reads parameters that stand in a covered body, such as an event id, once its MAC has passed.
+    /// Reads parameters in a covered body, such as an event id, once its MAC has passed.
     fn read_covered_body(
         &self,
         _parameters: &mut Parameters<'_>,
@@ -160,7 +160,7 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
         mac: &HashOutput,
     ) -> Result<(), SignError>;
 
-    /// Signing, second half, of a scheme whose signature stands in the body: the body with it.
+    /// Signing, second half, of a scheme whose signature is in the body: the body with it.
     fn write_body(
         &self,
         _body: &[u8],
@@ -191,9 +191,9 @@ pub(crate) struct Profile {
     pub(crate) covers_place: bool,
     /// The method is, whatever else.
     pub(crate) covers_method: bool,
-    /// Where no time is covered: how long a claim is remembered.
+    /// For how long a claim is remembered, if no time is covered.
     pub(crate) untimed_retention: Option<Duration>,
-    /// Where the nonce is an event id: how long its sender may go on retrying.
+    /// For how long the sender may go on retrying, if the nonce is an event id.
     pub(crate) event_horizon: Option<Duration>,
     /// For how long the sender delivers again, as it documents: the least that either may be.
     pub(crate) retried_for: Duration,
@@ -223,7 +223,7 @@ pub(crate) struct Profile {
 pub(crate) enum Reading<'h> {
     /// At least one signature.
     InHead(Candidates<'h>),
-    /// The signature stands in the body, and is under this key id.
+    /// The signature is in the body, and is under this key id.
     AfterBody(Cow<'h, str>),
 }
 

@@ -24,7 +24,7 @@ pub(super) fn missing(header: &HeaderName) -> Fault {
     Fault::new(FaultKind::Missing, format!("header `{header}` is missing"))
 }
 
-/// A header that stands beside the signature.
+/// A header beside the signature.
 pub(super) fn required<'h>(head: &Head<'h>, name: &HeaderName) -> Result<&'h HeaderValue, Fault> {
     head.single(name)?
         .ok_or_else(|| malformed(format!("header `{name}` is missing")))

@@ -10,7 +10,7 @@ use std::{
 
 use crate::clock::{Clock, Timestamp};
 
-/// A clock for tests: it stands still until it is set or stepped, forward or back.
+/// A clock for tests. Its time changes only when it is set or stepped, forward or back.
 ///
 /// Clones show the same time.
 ///

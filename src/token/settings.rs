@@ -34,8 +34,8 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Whole seconds, as they are written. Not later than now, unless the store would refuse the
-    /// token for ever as one that it may have forgotten.
+    /// Returns whole seconds, as they are written. The time is not later than now, unless the store
+    /// would refuse the token for ever as one that it may have forgotten.
     pub(super) fn issued_at(&self, now: Timestamp) -> Result<Timestamp, SignError> {
         let issued_at = Timestamp::from_secs(now.as_secs()).unwrap_or(now);
         let refused = self.memory.refuses_until(self.freshness.max_skew);

@@ -29,8 +29,8 @@ pub(super) const MAX_DEPTH: usize = 127;
 /// ```
 ///
 /// # Refused texts
-/// Whatever two libraries could read differently has no canonical form here, also where they would
-/// write one:
+/// A text that two libraries could read differently has no canonical form here, even if each
+/// library would write one:
 /// - two members of one name in an object, at any depth, also where only escapes tell the names
 ///   apart;
 /// - `NaN`, `Infinity`, and numbers so large that they become infinite, such as `1e400`;
@@ -87,7 +87,8 @@ impl PythonJson {
         self
     }
 
-    /// `ensure_ascii=…`: whether `\u` escapes stand for whatever is not ASCII. Default: they do.
+    /// `ensure_ascii=…`: whether characters outside of ASCII are written as `\u` escapes. Default:
+    /// `true`.
     pub const fn ensure_ascii(mut self, ensure_ascii: bool) -> Self {
         self.ensure_ascii = ensure_ascii;
         self
@@ -144,7 +145,7 @@ impl JsonForm {
         }
     }
 
-    /// Returns what stands between two members, and between a name and its value.
+    /// Returns the texts between two members, and between a name and its value.
     pub(crate) fn separators(self) -> (&'static str, &'static str) {
         match self {
             Self::Python(form) if !form.compact => (", ", ": "),

@@ -125,7 +125,8 @@ impl<'d> Rewriter<'d> {
         Ok(())
     }
 
-    /// Reads what stands between brackets, and commas; each writes itself with a comma behind it.
+    /// Reads all items between brackets, and the commas. `each` writes an item with a comma behind
+    /// it.
     fn each_until(
         &mut self,
         end: &str,

@@ -20,7 +20,7 @@ use crate::{
 };
 
 impl HeaderScheme {
-    /// Describes a format whose signature stands in this header.
+    /// Describes a format whose signature is in this header.
     pub fn builder(signature_header: impl Into<String>) -> HeaderSchemeBuilder {
         HeaderSchemeBuilder::new(signature_header.into())
     }
@@ -126,7 +126,7 @@ impl HeaderSchemeBuilder {
     /// year 2286, and milliseconds 13. Requests with another number of digits are refused.
     /// Default: any number.
     ///
-    /// In the message, nothing needs to stand between such a time and what follows.
+    /// Such a time needs no delimiter behind it in the message.
     ///
     /// ```
     /// use countersign::{HeaderScheme, Part};
@@ -349,7 +349,7 @@ impl HeaderSchemeBuilder {
             .iter()
             .map(|element| match (element, self.time_width) {
                 (Element::Time, Some(width)) => Element::TimeOf(width),
-                // If nothing may stand for it, it does not tell where it ends.
+                // A document that may be empty does not tell where it ends.
                 (Element::Document(_), _) if may_vanish => Element::Body,
                 (element, _) => element.clone(),
             })

@@ -2,8 +2,8 @@
 //!
 //! Two different requests share a message exactly if the message can be split into its elements in
 //! two ways. A description passes if there is an element, the pivot, such that for each varying
-//! element before it, the first byte that cannot be its own stands at a fixed distance from its
-//! end, and likewise from its beginning for each after it. The ends are then found from outside to
+//! element before it, the first byte that cannot be its own is at a fixed distance from its end,
+//! and likewise from its beginning for each after it. The ends are then found from outside to
 //! inside, and whatever is left is the pivot. JSON tells by itself where it ends, once its
 //! beginning is found. So does a method of a list in which none begins another, and an element
 //! that has one length.

@@ -228,7 +228,7 @@ impl Element {
     }
 }
 
-/// The parameters that stand in headers.
+/// The parameters in headers.
 pub(super) struct Fields<'f> {
     pub(super) key_id: Option<Field<'f>>,
     pub(super) time: Option<(Field<'f>, TimeUnit)>,

@@ -1,4 +1,4 @@
-//! The parts of a signed message as a user names them, and the elements they stand for.
+//! The parts of a signed message as a user names them, and the elements that they mean.
 
 use std::borrow::Cow;
 
@@ -34,8 +34,8 @@ pub enum Part {
     /// [`fixed_path`](Self::fixed_path). No delimiter is needed on either side. Requests to another
     /// path are refused.
     FixedPath(String),
-    /// The path, as it was sent, in which this delimiter is neither raw nor percent-encoded, so that
-    /// it can stand after the path: [`path_without`](Self::path_without). Requests to another path
+    /// The path, as it was sent, in which this delimiter is neither raw nor percent-encoded, so
+    /// that it can follow the path: [`path_without`](Self::path_without). Requests to another path
     /// are refused.
     PathWithout(char),
     /// The query without its `?`; nothing where there is none. A target that ends in `?` is
@@ -45,11 +45,11 @@ pub enum Part {
     PathAndQuery,
     /// The value of this header, which must be there, once. Its name is not part of the message.
     Header(String),
-    /// The signed time, as it stands in its header.
+    /// The signed time, as it is in its header.
     Time,
-    /// The nonce or event id, as it stands in its header.
+    /// The nonce or event id, as it is in its header.
     Nonce,
-    /// The key id, as it stands in its header.
+    /// The key id, as it is in its header.
     KeyId,
     /// The body, as it was received.
     Body,
@@ -259,7 +259,7 @@ impl JsonObject {
         self
     }
 
-    /// The text that stands before the value of the body's member, and what separates members.
+    /// The text before the value of the body's member, and the text between members.
     pub(super) fn body_member(&self) -> Option<(Vec<u8>, &'static str)> {
         let is_body = |part: &Part| matches!(part, Part::Body | Part::CanonicalBody(_));
         let (name, _) = self.members.iter().find(|(_, member)| match member {

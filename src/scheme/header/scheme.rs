@@ -51,17 +51,17 @@ use crate::{
 ///   would allow it, such as a nonce that the body follows without a delimiter, is refused when it
 ///   is built.
 /// - Time, nonce and key id are read only if they are covered.
-/// - Each header that is named stands there exactly once. The signature is read strictly: prefix,
+/// - Each named header must appear exactly once. The signature is read strictly: prefix,
 ///   then exactly the characters of one MAC.
 /// - The time is plain decimal digits, and goes into the message as it came.
 /// - A body is accepted only where [`Part::Body`] or [`Part::CanonicalBody`] is covered; of the
 ///   latter, the payload holds the canonical form, which is what was signed.
 ///
 /// # Limits
-/// Whatever is not named is not covered, and reads as `None` in a payload. Where method or path
-/// are not covered, whoever captured a request can send it again with every other method and to
-/// every other path, or spelling of a path (`/%31` for `/1`), and there it counts as another
-/// request: put the layer on the one method and route, without parameters, that take such requests.
+/// A part that is not named is not covered, and reads as `None` in a payload. If method or path are
+/// not covered, an attacker can send a captured request again with every other method and to every
+/// other path, or spelling of a path (`/%31` for `/1`). There it counts as another request: put the
+/// layer on the one method and route, without parameters, that take such requests.
 /// Without [`Part::Authority`], the same holds for another service that has the same key. Two
 /// formats under one key could read one message in two ways: give each its own key, or begin each
 /// with a text of its own.

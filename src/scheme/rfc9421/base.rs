@@ -235,7 +235,7 @@ fn push_derived(to: &mut Message, head: &Head<'_>, identifier: &Identifier<'_>) 
             to.path_and_query(target.path(), target.query());
         }
         Name::RequestTarget => match target.absolute_form {
-            // Not in its other forms (RFC 9112, section 3.2), which name more, or no path.
+            // Only the origin form: the other forms (RFC 9112, section 3.2) name more, or no path.
             None if target.path().starts_with('/') => {
                 to.path_and_query(target.path(), target.query());
             }

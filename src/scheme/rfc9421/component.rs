@@ -61,7 +61,7 @@ pub(crate) enum Name {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Form<'c> {
-    /// As it stands there; the lines of a field trimmed, and joined by commas.
+    /// The value as it was sent. The lines of a field are trimmed, and joined by commas.
     Plain,
     /// `sf`: a structured field, serialized again.
     Structured,
@@ -82,11 +82,11 @@ impl Component {
     pub const AUTHORITY: Self = Self::derived(Name::Authority);
     /// `@scheme`: `https` or `http`.
     pub const SCHEME: Self = Self::derived(Name::Scheme);
-    /// `@request-target`: the target as it stands in the request line.
+    /// `@request-target`: the target as it is in the request line.
     pub const REQUEST_TARGET: Self = Self::derived(Name::RequestTarget);
     /// `@path`: with its percent-encoding as it was sent.
     pub const PATH: Self = Self::derived(Name::Path);
-    /// `@query`: with its `?`, which also stands for a query that is absent.
+    /// `@query`: with its `?`. An absent query is a `?` too.
     pub const QUERY: Self = Self::derived(Name::Query);
     /// `@status`: of a response.
     pub const STATUS: Self = Self::derived(Name::Status);
@@ -172,7 +172,7 @@ impl fmt::Display for Identifier<'_> {
         let mut text = String::new();
         let push_text = |text: &mut String, value: &str| match StringRef::from_str(value) {
             Ok(value) => push_quoted(text, value),
-            // Not one that a message can hold; shown all the same.
+            // No message can hold such a value, and it is shown all the same.
             Err(_) => text.push_str(value),
         };
         push_text(&mut text, self.name.as_str());

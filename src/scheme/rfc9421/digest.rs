@@ -1,4 +1,4 @@
-//! `Content-Digest` (RFC 9530): the digests of the body that stand in the head.
+//! `Content-Digest` (RFC 9530): the digests of the body in the head.
 
 use std::convert::Infallible;
 

@@ -90,7 +90,7 @@ pub(super) fn usual_bytes(field: &str) -> Option<(&str, HashOutput)> {
     Some((key, HashOutput::new(bytes)))
 }
 
-/// The key of a dictionary of one member, and all that stands behind it.
+/// The key of a dictionary of one member, and the rest of the text.
 pub(super) fn member(field: &str) -> Option<(&str, &str)> {
     let (key, value) = field.split_at_checked(memchr(b'=', field.as_bytes())?)?;
     let is_key = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'.' | b'*');

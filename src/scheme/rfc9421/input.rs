@@ -36,7 +36,7 @@ pub(crate) struct Listed<'de> {
     pub(crate) label: Cow<'de, str>,
     /// The components and parameters as they are signed: the value of `@signature-params`.
     pub(crate) text: Cow<'de, str>,
-    /// With the place in the text where each identifier stands.
+    /// Each identifier, with its place in the text.
     pub(crate) components: Vec<(Identifier<'de>, Range<usize>)>,
     pub(super) places: Places,
 }
@@ -124,7 +124,7 @@ pub(crate) struct SignatureParameters<'de> {
     pub(crate) alg: Option<Cow<'de, str>>,
     pub(crate) key_id: Option<Cow<'de, str>>,
     pub(crate) tag: Option<Cow<'de, str>>,
-    /// Those without a value: in `Accept-Signature`, "include one".
+    /// The parameters without a value. In `Accept-Signature` they ask to include one.
     pub(crate) wanted: Vec<&'de str>,
 }
 
@@ -273,7 +273,7 @@ impl<'de> ListVisitor<'_, 'de> {
         }
     }
 
-    /// Notes where the value of the parameter stands that begins at `start`.
+    /// Notes the place of the value of the parameter that begins at `start`.
     fn place(&mut self, key: &str, start: usize) {
         let (text, places) = (&self.text, &mut self.input.listed.places);
         let place = match key {

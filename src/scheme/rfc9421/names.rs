@@ -1,4 +1,4 @@
-//! The names of the fields that a signature stands in, or that it binds.
+//! The names of the fields that hold a signature, or that it binds.
 
 use http::HeaderName;
 

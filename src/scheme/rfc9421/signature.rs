@@ -250,8 +250,7 @@ impl Settings {
         }
     }
 
-    /// Returns what a new signature covers and says about itself, as it stands in
-    /// `Signature-Input`.
+    /// Returns what a new signature covers and says about itself, in the form of `Signature-Input`.
     pub(super) fn describe_new(
         &self,
         headers: &HeaderMap,

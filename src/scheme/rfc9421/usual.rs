@@ -86,7 +86,7 @@ fn components(cursor: &mut Cursor<'_>) -> Option<Components> {
         let (name, place) = cursor.string()?;
         let name = Name::parse(name).ok()?;
         let is_known = components.iter().any(|(known, _)| known.name == name);
-        // Which parameter of the query it is stands in a parameter of its own.
+        // `@query-param` names its parameter of the query in a parameter of its own.
         if is_known || name == Name::QueryParam || components.len() == MAX_COMPONENTS {
             return None;
         }

@@ -71,8 +71,8 @@ fn read_whole<T>(
 /// set: of each event the member of the first of these names, and with it the others, without which
 /// it is not unique.
 ///
-/// A body that begins otherwise has no event id. Neither has one in which an event lacks the first
-/// member: were it known by the others, it could be lost.
+/// A body that begins otherwise has no event id. A body in which an event lacks the first member
+/// has none either: if the event were known by its other members, it could be lost.
 pub(super) fn read_event_ids(
     parameters: &mut Parameters<'_>,
     body: &[u8],

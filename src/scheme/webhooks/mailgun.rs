@@ -267,7 +267,7 @@ impl Describe for Mailgun {
             mac,
         } = Envelope::read(body)?;
         let mut message = message(&time, token.as_bytes());
-        // All that is signed is in the message, and nothing of the body as it stands there.
+        // The message has all that is signed, and no bytes of the body as they were sent.
         let formed = Formed {
             signed: Bytes::new(),
             given: json!({ "timestamp": time, "token": token })

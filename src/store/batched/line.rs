@@ -57,7 +57,7 @@ impl Line {
             let line = line.or_insert_with(|| Arc::new(Semaphore::new(self.most_of_a_sender)));
             Arc::clone(line)
         };
-        // Neither is ever closed.
+        // Neither semaphore is ever closed.
         let own = own.acquire_owned().await.ok();
         let place = self.places.acquire().await.ok();
         waiting.ends();
@@ -73,7 +73,7 @@ impl Drop for Sender<'_> {
     fn drop(&mut self) {
         let mut senders = lock(&self.line.senders);
         let own = senders.get(&self.owner);
-        // Those who wait, or have a place, have it as well.
+        // Claims that wait, or have a place, hold it as well.
         if own.is_some_and(|own| Arc::strong_count(own) == 1) {
             senders.remove(&self.owner);
         }

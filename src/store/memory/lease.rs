@@ -15,7 +15,7 @@ struct Lease {
     end: Instant,
 }
 
-/// Few at any time, for each stands for a running handler: searched one by one.
+/// The leases of running handlers. They are few at any time, so they are searched one by one.
 #[derive(Debug)]
 pub(super) struct Leases(Vec<Lease>);
 

@@ -33,7 +33,7 @@ impl Base {
         self.second(deadline.as_secs_up()).max(Second(1))
     }
 
-    /// The moment that a second stands for.
+    /// The moment at which a second begins.
     pub(super) fn moment(self, second: Second) -> Timestamp {
         let secs = self.0.saturating_add(u64::from(second.0));
         Timestamp::from_secs(secs).unwrap_or(Timestamp::MAX)

@@ -22,7 +22,8 @@ pub(super) async fn migrate(pool: &PgPool) -> Result<(), sqlx::Error> {
 }
 
 pub(super) async fn assume_no_history(pool: &PgPool) -> Result<(), sqlx::Error> {
-    // Not of a database that has been fenced, or must be: it is a copy of one that was in use.
+    // A database that has been fenced, or must be, is left as it is: it is a copy of one that was
+    // in use.
     let sql = "UPDATE countersign_store SET since_ms = 0, written_by = DEFAULT
         WHERE NOT EXISTS (SELECT FROM countersign_namespaces)
             AND (SELECT count(*) FROM countersign_store) = 1

@@ -61,7 +61,7 @@ pub(super) async fn run(options: PgConnectOptions, store: mpsc::Receiver<Infalli
 
 struct Sweeper {
     options: PgConnectOptions,
-    /// None after an error: whatever state it was in ends with the connection.
+    /// `None` after an error, because the state of the session ends with the connection.
     connection: Option<PgConnection>,
     /// Nothing comes but the end, with the store's.
     store: mpsc::Receiver<Infallible>,

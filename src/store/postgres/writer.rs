@@ -26,7 +26,7 @@ pub(super) const MAX_STEPS: usize = 512;
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) options: PgConnectOptions,
-    /// None after an error: whatever state it was in ends with the connection.
+    /// `None` after an error, because the state of the session ends with the connection.
     pub(super) connection: Option<PgConnection>,
     pub(super) queue: Arc<Mutex<Taken<Request>>>,
     pub(super) wait: Duration,

@@ -16,7 +16,8 @@ pub(super) fn tag_in(wanted: u16) -> String {
         .unwrap_or_default()
 }
 
-/// Returns what stands between the first brace and the next closing one, where there is something.
+/// Returns the text between the first brace and the next closing one, or the whole key if there is
+/// none.
 fn tag(key: &[u8]) -> &[u8] {
     let tagged = || {
         let (_, rest) = key.split_at_checked(key.iter().position(|&b| b == b'{')? + 1)?;

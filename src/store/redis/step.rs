@@ -279,7 +279,7 @@ impl Step<'_> {
 /// The key of the record: the same on every server that shares the store.
 pub(super) struct Key {
     pub(super) record: Vec<u8>,
-    /// Where its last part begins, the place. The parts before it are the key of the message's
+    /// The start of the last part, the place. The parts before it are the key of the message's
     /// places, on the same server of a cluster.
     place_at: usize,
 }

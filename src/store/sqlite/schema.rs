@@ -232,7 +232,7 @@ pub(super) async fn extend_retention(
 
 /// See [`SqliteStore::danger_assume_no_history`](super::SqliteStore::danger_assume_no_history).
 pub(super) async fn assume_no_history(pool: &SqlitePool) -> Result<(), sqlx::Error> {
-    // Not of a database in which something was recorded: it may have lost something since.
+    // A database with a record is left as it is: it may have lost something since.
     let sql = "UPDATE countersign_store SET since = 0
         WHERE watermark = 0 AND NOT EXISTS (SELECT 1 FROM countersign_namespace)";
     sqlx::query(sql).execute(pool).await.map(drop)

@@ -50,7 +50,7 @@ use crate::{
 /// [`SqliteStoreBuilder::danger_assume_no_history`] does not say that nothing was accepted earlier.
 ///
 /// Keep the file on a local disk: a network file system has no shared memory for its log. Three
-/// more files stand beside it and belong to it: the log (`-wal`, `-shm`), and a mark (`-mark`) that
+/// more files are beside it and belong to it: the log (`-wal`, `-shm`), and a mark (`-mark`) that
 /// holds the identity of the database and a count of what was written.
 ///
 /// # Copies

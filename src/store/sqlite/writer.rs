@@ -24,7 +24,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) options: SqliteConnectOptions,
-    /// None after an error: whatever state it was in ends with the connection.
+    /// `None` after an error, because the state of the session ends with the connection.
     pub(super) connection: Option<SqliteConnection>,
     pub(super) mark: Mark,
     pub(super) queue: Taken<Request>,

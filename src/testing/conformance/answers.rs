@@ -49,7 +49,8 @@ macro_rules! checks {
         /// ```
         ///
         /// # Errors
-        /// Returns which promises the store does not keep, and what it did instead.
+        /// Returns an error if the store breaks a promise. It lists each broken promise, and what
+        /// the store did instead.
         ///
         /// # Panics
         /// Panics outside of a Tokio runtime with its timer.

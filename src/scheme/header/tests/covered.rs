@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// Parts as they stand, or as strings of one JSON object.
+/// Parts as they are, or as strings of one JSON object.
 fn any_description() -> impl Strategy<Value = Vec<Part>> {
     let object = (any_parts(), any::<bool>()).prop_map(|(parts, has_document)| {
         let object = JsonObject::new(PythonJson::sorted().compact());

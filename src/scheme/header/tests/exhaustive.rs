@@ -122,7 +122,8 @@ pub(super) fn distinct_messages(
 #[test]
 fn all_short_descriptions_that_are_accepted_are_free_of_collisions_among_tiny_values() {
     let (mut accepted, mut requests) = (0, 0);
-    // Those of up to three parts; `tests/long.sh` goes on to those of four, and tries more values.
+    // The descriptions of up to three parts. `tests/long.sh` tries those of four parts too, and
+    // more values.
     let usual = u32::try_from((1..4).map(|len| ALL.len().pow(len)).sum::<usize>()).unwrap();
     let all = cases(usual);
     let values_of = if all > usual { all_short } else { tiny };
@@ -247,7 +248,7 @@ fn the_check_is_exact_for_short_descriptions_but_for_a_few_that_it_refuses() {
         "{accepted} accepted, {refused} refused, {} of them without need",
         strict.len()
     );
-    // Those in which two elements follow that only together tell where the one before them ends.
+    // In these descriptions, only two elements together tell where the element before them ends.
     assert_eq!(strict.len(), 10, "{strict:?}");
     assert!(accepted > 2500, "{accepted}");
 }

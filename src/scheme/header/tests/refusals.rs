@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// The formats that are in use, by what stands between their parts.
+/// The formats that are in use, by the text between their parts.
 #[test]
 fn common_formats_are_accepted_where_they_are_safe() {
     let place = [Part::Method, Part::PathAndQuery];

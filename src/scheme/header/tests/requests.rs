@@ -90,7 +90,7 @@ impl Values {
         Some(request.into_parts().0)
     }
 
-    /// The same with what stands for this part replaced.
+    /// The same request with another value of this part.
     pub(super) fn with(mut self, part: &Part, value: &[u8]) -> Option<Self> {
         let text = || std::str::from_utf8(value).ok().map(str::to_owned);
         match part {

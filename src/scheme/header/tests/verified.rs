@@ -190,7 +190,7 @@ fn one_byte_off(text: &[u8]) -> Vec<Vec<u8>> {
     changes
 }
 
-/// Where in a request a value stands.
+/// The place of a value in a request.
 #[derive(Clone, Copy, Debug)]
 enum Place {
     Method,
