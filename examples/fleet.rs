@@ -85,7 +85,8 @@ async fn main() -> Result<ExitCode, AnyError> {
     }
 }
 
-/// One of the fleet: says where it listens, does what is asked, and ends with its standard input.
+/// Runs a server of the fleet: says where it listens, does what is asked, and ends with its
+/// standard input.
 async fn serve(name: String, url: &str) -> Result<(), AnyError> {
     let store: Arc<dyn NonceStore> = if url.starts_with("postgres") {
         Arc::new(PostgresStore::open(PgConnectOptions::from_str(url)?).await?)
@@ -260,7 +261,7 @@ async fn send(
             sending.spawn(async move {
                 let answer = send_one(&client, order, address).await;
                 if let Some(answered) = answered {
-                    // Who counts them may have seen enough.
+                    // The receiver may have counted enough and gone.
                     let _ = answered.send(());
                 }
                 (
@@ -318,7 +319,7 @@ fn places(fleet: &[Process]) -> Vec<Place> {
     fleet.iter().map(|process| process.place).collect()
 }
 
-/// One of the fleet, as its parent sees it; killed where this is dropped.
+/// A server of the fleet, as its parent sees it. Killed when this is dropped.
 struct Process {
     place: Place,
     child: Child,

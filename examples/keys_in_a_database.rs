@@ -39,7 +39,7 @@ impl KeyStore for Tenants {
             let secrets = self.secrets_of(key_id).await.map_err(|error| {
                 KeyError::unavailable("the table of secrets cannot be read").with_source(error)
             })?;
-            // Not an error: nobody has this name.
+            // An unknown name is not an error.
             if secrets.is_empty() {
                 return Ok(None);
             }

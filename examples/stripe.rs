@@ -24,8 +24,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let addr = listener.local_addr()?;
 
-    // What Stripe retries after a restart is handled again: in production, take a store that
-    // survives one, and give this service a `namespace` in it.
+    // After a restart, a retry of Stripe is handled again. In production, choose a store that
+    // survives a restart, and give this service a `namespace` in it.
     let layer = VerifyLayer::builder(Stripe::new())
         .secret(SECRET)
         .store(MemoryStore::new().danger_assume_no_history())

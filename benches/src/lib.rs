@@ -132,7 +132,7 @@ pub fn row_in(
     println!("{what}\t{ours}\t{theirs} {peer}\t{ratio:.3}\t{must}\t{verdict}");
 }
 
-/// Which ratio of ours to theirs must be reached.
+/// The ratio of ours to theirs that must be reached.
 pub enum Must {
     AtMost(f64),
     AtLeast(f64),

@@ -178,7 +178,7 @@ impl Subject for DashMap<[u8; 16], ()> {
 pub struct Nanos {
     /// From its start to its end. Waiting is part of it, and so is what else runs on the machine.
     pub wall: f64,
-    /// Of the processor.
+    /// The time of the processor.
     pub cpu: f64,
 }
 

@@ -150,7 +150,7 @@ impl Proxy {
         fs::write(folder.join("verify.lua"), SCRIPT).expect("a file");
         let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
         let paths = paths.map(|kind| format!("{kind}_temp_path tmp-{kind};\n"));
-        // One process, as the proxy has one thread that serves.
+        // nginx has one process, as the proxy has one thread that serves.
         let config = format!(
             "{modules}daemon off;\nmaster_process off;\nworker_processes 1;\npid nginx.pid;\n\
              events {{ worker_connections {files}; }}\n\

@@ -237,7 +237,7 @@ impl BareHmac {
         }
     }
 
-    /// The part of the message that stands before the body.
+    /// The part of the message before the body.
     pub fn before(&self) -> &str {
         &self.before
     }

@@ -21,7 +21,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// A failure: what is wrong, why, and what to do. None of them ever holds a secret.
+/// A failure: what is wrong, why, and what to do. No failure holds a secret.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,

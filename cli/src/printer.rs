@@ -213,7 +213,7 @@ pub(crate) fn one_line(text: &str) -> String {
     escaped(text).replace('\n', "\\n").replace('\t', "\\t")
 }
 
-/// Escapes them in JSON, where they stand in strings alone.
+/// Escapes them in JSON, where only strings can have them.
 fn escaped_json(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for c in json.chars() {

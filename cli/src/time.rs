@@ -2,7 +2,7 @@
 
 use countersign::{Clock, Timestamp};
 
-/// A clock that stands still.
+/// A clock that always shows the same time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fixed(pub(crate) Timestamp);
 

@@ -25,7 +25,7 @@ use crate::{
 /// The longest body that is verified; what reads requests allows no longer ones.
 const MAX_BODY: usize = 64 * 1024 * 1024;
 
-/// They belong to the connection, or a part of another name stands for them.
+/// The headers that belong to the connection, or whose value is a part of another name.
 const OF_THE_CONNECTION: [HeaderName; 4] = [CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING];
 
 /// The outcome of a verification.

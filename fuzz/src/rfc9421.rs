@@ -116,7 +116,7 @@ pub static SIGNED: LazyLock<Request<String>> = LazyLock::new(|| {
     signed.expect("a request that can be signed")
 });
 
-/// The MAC over a signature base, as it stands in `Signature`.
+/// The MAC over a signature base, as it is in `Signature`.
 pub fn mac(base: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any length");
     mac.update(base);

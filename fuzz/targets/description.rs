@@ -24,7 +24,7 @@ struct Description {
     base64: bool,
     millis: bool,
     event: bool,
-    /// Whether key id, time and nonce are named; where this is missing, those that are covered.
+    /// Whether key id, time and nonce are named. If this is missing, the covered ones are named.
     named: Option<[bool; 3]>,
     parts: Vec<Element>,
 }
@@ -179,7 +179,7 @@ impl Description {
         neighbours
     }
 
-    /// Members of an object, with what stands between them.
+    /// Members of an object, with the texts between them.
     fn members(members: &[(String, bool, Element)]) -> Vec<(Field, Vec<u8>, Field)> {
         let pairs = members
             .iter()

@@ -172,7 +172,7 @@ fn store(clock: &ManualClock) -> MemoryStore {
         .expect("a valid capacity")
 }
 
-/// Returns what the scheme covers, as it stands in the head.
+/// Returns what the scheme covers, as it is in the head.
 fn covered(head: &request::Parts) -> impl PartialEq {
     let headers = COVERED.map(|name| values(&head.headers, name));
     // The authority is compared without its case and default port.

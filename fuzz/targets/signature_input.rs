@@ -35,7 +35,7 @@ fuzz_target!(|text: Text| {
     }
 });
 
-/// Without what may be spelled in several ways: spaces, and zeros in front of a number.
+/// Removes the spellings that may differ: spaces, and zeros in front of a number.
 fn squeezed(field: &str) -> String {
     let field = field.replace([' ', '\t'], "");
     let (before, after) = field.split_once(";created=").unwrap_or((&field, ""));

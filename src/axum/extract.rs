@@ -34,7 +34,7 @@ impl<S: Sync> FromRequestParts<S> for PendingPayload {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ExtractRejection> {
         let slot = parts.extensions.get::<PendingSlot>().ok_or_else(|| {
             ExtractRejection::misplaced(
-                "`PendingPayload` stands on a route without a `VerifyLayer` that processes in \
+                "`PendingPayload` is on a route without a `VerifyLayer` that processes in \
                  transaction; add the layer, with `Processing::InTransaction`, outside of it",
             )
         })?;
@@ -54,7 +54,7 @@ impl<S: Sync> FromRequestParts<S> for UnprovenPayload {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ExtractRejection> {
         let slot = parts.extensions.get::<UnprovenSlot>().ok_or_else(|| {
             ExtractRejection::misplaced(
-                "`UnprovenPayload` stands on a route without a `VerifyLayer` whose scheme signs a \
+                "`UnprovenPayload` is on a route without a `VerifyLayer` whose scheme signs a \
                  value that is not sent; take `PendingPayload`, or `VerifiedPayload`",
             )
         })?;
@@ -74,7 +74,7 @@ impl<S: Sync> FromRequestParts<S> for LeaseStatus {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ExtractRejection> {
         parts.extensions.get::<Self>().cloned().ok_or_else(|| {
             ExtractRejection::misplaced(
-                "`LeaseStatus` stands on a route without a `VerifyLayer` that processes under a \
+                "`LeaseStatus` is on a route without a `VerifyLayer` that processes under a \
                  lease; add the layer, with `Processing::Retryable`, outside of it",
             )
         })
@@ -89,7 +89,7 @@ impl<S: Sync> FromRequestParts<S> for PendingAnswer {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ExtractRejection> {
         parts.extensions.get::<Self>().cloned().ok_or_else(|| {
             ExtractRejection::misplaced(
-                "`PendingAnswer` stands on a route without an `IdempotencyLayer`; add the layer, with \
+                "`PendingAnswer` is on a route without an `IdempotencyLayer`; add the layer, with \
                  `in_transaction`, outside of it",
             )
         })
@@ -405,7 +405,7 @@ pub(super) fn payload(parts: &Parts) -> Result<&VerifiedPayload, ExtractRejectio
             "with `Processing::InTransaction` nothing is read before the nonce is recorded; take \
              `PendingPayload`, and read from the payload that it gives"
         } else {
-            "a verified extractor stands on a route without `VerifyLayer`; add the layer to this \
+            "a verified extractor is on a route without `VerifyLayer`; add the layer to this \
              route or router, outside of it"
         })
     })

@@ -296,7 +296,7 @@ kinds! {
     /// 404: no regular file of that name beneath the folder, or a link on the way to it.
     FileNotFound = NOT_FOUND, "file_not_found",
         "There is no such file.",
-        "The reason says what stands in the way; a link is never followed. If somebody puts links \
+        "The reason says what is in the way; a link is never followed. If somebody puts links \
          there, find out who writes to the folder.";
     /// 412: the file has not the digest that was signed, or that the application keeps.
     FileMismatch = PRECONDITION_FAILED, "file_mismatch",

@@ -88,7 +88,7 @@ pub(crate) fn fault(encoding: Encoding, text: &str) -> Cow<'static, str> {
         }
         (Encoding::Base64, Some((at, c @ ('-' | '_')))) => format!(
             "it has `{c}` at byte {at}: it is not base64, or it is of the URL-safe alphabet, in which \
-             `-` and `_` stand for `+` and `/`"
+             `-` and `_` take the place of `+` and `/`"
         )
         .into(),
         (_, Some((at, c))) => {

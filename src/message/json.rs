@@ -98,7 +98,7 @@ fn unescape(string: &[u8]) -> Result<Cow<'_, [u8]>, serde_json::Error> {
     Ok(Cow::Borrowed(quotes.unwrap_or(string)))
 }
 
-/// Holds a string, number, boolean or `null`; `None` stands for an object or array. An object or
+/// Holds a string, number, boolean or `null`; `None` is an object or array. An object or
 /// array is skipped without recursion, because reading it as a [`Value`] fails if it is nested too
 /// deep.
 pub(crate) struct Leaf(pub(crate) Option<Value>);

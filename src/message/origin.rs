@@ -244,7 +244,7 @@ impl Origins {
                 FaultKind::NotServed,
                 format!(
                     "the request is for `{}`, which is not a public origin of this service; if a \
-                     proxy stands in front, let it pass on the client's `Host`, or configure \
+                     proxy is in front, let it pass on the client's `Host`, or configure \
                      `forwarded`",
                     asked.unwrap_or_default().escape_debug()
                 ),

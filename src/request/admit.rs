@@ -51,7 +51,7 @@ impl<'h> Parsed<'h> {
     /// is not there, or if the MAC does not match. If the request has several signatures, a bad one
     /// blocks nothing, and the rejection of the first is returned. Signatures under more than four
     /// different keys are refused, and so are signatures that cause more work than
-    /// [stated](crate::HttpMessageSignatures#what-the-default-profile-requires).
+    /// [stated](crate::HttpMessageSignatures#requirements-of-the-default-profile).
     ///
     /// # Panics
     /// Panics if there is something to wait for, outside of a Tokio runtime with its timer.

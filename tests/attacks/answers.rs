@@ -560,7 +560,7 @@ async fn a42_a_request_that_the_store_fenced_when_it_was_sent_is_signed_again() 
     assert_eq!(server.effects.count(), 1);
 }
 
-/// The store of all servers, as one of them has it: each server stands for a process of its own.
+/// The store of all servers, as one of them has it: each server acts as a process of its own.
 #[derive(Clone)]
 struct Elsewhere {
     store: Arc<MemoryStore>,

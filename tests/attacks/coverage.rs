@@ -67,7 +67,7 @@ async fn a09_the_body_is_compared_with_what_was_signed() {
 
 #[tokio::test]
 async fn a09_twin_a_server_that_verifies_a_digest_and_not_the_body_is_found() {
-    // The digest stands in a header and is signed; nobody compares it with the body.
+    // The digest is in a header and is signed, but nobody compares it with the body.
     let clock = common::clock();
     let target = Target::of(&clock, |effects| {
         guard(effects, |parts, _| {

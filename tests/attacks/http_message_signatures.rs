@@ -290,7 +290,7 @@ async fn a05_twin_a_server_that_believes_alg_is_found() {
     assert_eq!(effective(&found), ["none"]);
 }
 
-/// Two covered headers of which either could stand for the other.
+/// Two covered headers, each of which could be taken for the other.
 static FROM_TO: Subject = Subject {
     builder: || VerifyLayer::builder(from_to()),
     signer: |key, secret| Signer::new(from_to(), key, secret).unwrap(),

@@ -5,9 +5,9 @@
 //! instead of failing at once. Each has a twin: a naive server or store with the very fault that the
 //! row is about, which the same assertion must find.
 //!
-//! They run on the memory store; `stores.rs` has what a store decides on the others. Row 3, comparison
-//! in constant time, stands in `house/constant_time.rs`; row 37, processing in a transaction, in
-//! `layer/in_transaction.rs`; rows 26 and 27, stores that fail, with each store.
+//! They run on the memory store; `stores.rs` has what a store decides on the others. Row 3,
+//! comparison in constant time, is in `house/constant_time.rs`; row 37, processing in a
+//! transaction, in `layer/in_transaction.rs`; rows 26 and 27, stores that fail, with each store.
 
 #![allow(
     clippy::unwrap_used,

@@ -53,7 +53,7 @@ pub fn mac(algorithm: MacAlgorithm, secret: &[u8], message: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The signature that is expected, as it would stand in its header.
+/// The signature that is expected, as it would be in its header.
 pub fn expected(subject: &Subject, parts: &Parts, body: &[u8]) -> String {
     let message = (subject.message)(parts, body);
     subject.encode(&mac(subject.algorithm, SECRET.as_bytes(), &message))

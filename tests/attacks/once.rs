@@ -332,7 +332,7 @@ async fn a23_what_is_not_visible_is_refused_in_key_id_and_nonce() {
         let target = Target::new(subject);
         let genuine = subject.signed(&target.clock);
         for smuggled in [&b"a b"[..], b"a\tb", b" ", b"a\xffb", "é".as_bytes(), b""] {
-            // A space is visible enough for a nonce that stands in quotes.
+            // A nonce in quotes may have a space.
             if subject.structured && Some(place) == subject.nonce && smuggled.contains(&b' ') {
                 continue;
             }
@@ -408,7 +408,7 @@ pub async fn two_signatures_over_one_message(target: &Target, subject: &Subject)
 #[tokio::test]
 async fn a31_a_second_signature_over_one_message_is_no_second_request() {
     // A rotation has two secrets under one id. A `HeaderScheme` has one signature in a request, and
-    // covers a key id that stands in a header: no label or key can be left out or exchanged.
+    // covers a key id in a header: no label or key can be left out or exchanged.
     for subject in ALL {
         let target = Target::with(subject, |layer| layer.keys(rotation()))
             .on_a_socket()

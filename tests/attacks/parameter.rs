@@ -1,4 +1,4 @@
-//! Where a parameter of a signature stands: in a header of its own, or, as RFC 9421 has it, in
+//! The place of a parameter of a signature: in a header of its own, or, as RFC 9421 has it, in
 //! `signature-input`.
 
 use std::{fmt, ops::Range};
@@ -93,7 +93,7 @@ impl Place {
         headers.insert(INPUT, HeaderValue::from_bytes(&text).unwrap());
     }
 
-    /// Returns where the parameter stands, from its `;` on.
+    /// Returns the place of the parameter, from its `;` on.
     fn range(self, input: &[u8]) -> Option<Range<usize>> {
         let begin = format!(";{}=", self.name()).into_bytes();
         let start = input.windows(begin.len()).position(|w| w == begin)?;

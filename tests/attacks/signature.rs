@@ -1,4 +1,4 @@
-//! Rows 1, 2, 4 to 8 and 11: what stands in the signature and beside it.
+//! Rows 1, 2, 4 to 8 and 11: the signature and its surroundings.
 
 use countersign::{
     HeaderScheme, KeyRing, KeySet, KeyStore, Part, Secret, VerifyLayer,
@@ -374,7 +374,7 @@ async fn a05_twin_a_server_that_lets_the_request_name_the_algorithm_is_found() {
     assert_eq!(effective(&found), ["none=", "named"]);
 }
 
-/// Two covered headers of which either could stand for the other.
+/// Two covered headers, each of which could be taken for the other.
 static FROM_TO: Subject = Subject {
     name: "from-to",
     builder: || VerifyLayer::builder(from_to()),
@@ -521,7 +521,7 @@ fn a07_undelimited_concatenation_is_refused_when_the_scheme_is_built() {
             vec![Part::Nonce, Part::Body],
             vec![Part::Nonce, text("\n"), Part::Body],
         ),
-        // A dot may stand in a nonce, and a body may begin with one.
+        // A nonce may have a dot, and a body may begin with one.
         (
             vec![Part::Nonce, text("."), Part::Time, text("."), Part::Body],
             vec![Part::Time, text("."), Part::Nonce, text("\n"), Part::Body],

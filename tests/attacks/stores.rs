@@ -3,7 +3,7 @@
 //! assertions, and so their twins, are those of the rows on the memory store.
 //!
 //! Requests are dated years ahead, where the clocks of the servers take all for live; what those
-//! clocks decide is tested with each store (row 38), as are its faults (26 and 27). Row 37 stands in
+//! clocks decide is tested with each store (row 38), as are its faults (26 and 27). Row 37 is in
 //! `layer/in_transaction.rs`. A capacity (21) has SQLite alone (`stores/sqlite/limits.rs`): Redis
 //! refuses where its memory is full (`stores/redis/faults.rs`), PostgreSQL where its disk is.
 

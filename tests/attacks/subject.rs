@@ -303,8 +303,8 @@ impl Subject {
         self.sign(clock, common::request("POST", "/transfer", BODY))
     }
 
-    /// Writes the MAC that a holder of the secret would make of the request as it stands, whether
-    /// or not the scheme would sign it.
+    /// Writes the MAC that a holder of the secret would make of this request, whether or not the
+    /// scheme would sign it.
     pub fn resign(&self, request: &mut Request<String>) {
         let mac = self.mac(SECRET.as_bytes(), request);
         self.write(request, &mac);
@@ -335,7 +335,7 @@ impl Subject {
         set(request, self.signature, &self.encode(mac));
     }
 
-    /// A MAC as it stands in its header.
+    /// A MAC as it is in its header.
     pub fn encode(&self, mac: &[u8]) -> String {
         let text = match self.encoding {
             Encoding::Hex => base16ct::lower::encode_string(mac),
@@ -345,12 +345,12 @@ impl Subject {
         format!("{}{text}{}", self.prefix, self.suffix)
     }
 
-    /// Returns what stands between prefix and suffix.
+    /// Returns the text between prefix and suffix.
     pub fn bare<'t>(&self, text: &'t str) -> &'t str {
         &text[self.prefix.len()..text.len() - self.suffix.len()]
     }
 
-    /// Returns where its parameters stand, as far as the scheme has them.
+    /// Returns the places of its parameters, as far as the scheme has them.
     pub fn parameters(&self) -> impl Iterator<Item = Place> {
         let parameters = [Some(self.time), self.nonce, self.key_id];
         parameters.into_iter().flatten()

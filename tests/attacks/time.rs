@@ -209,7 +209,7 @@ fn app_of_nothing(_: &common::Effects) -> axum::Router {
     axum::Router::new()
 }
 
-/// Returns when the clock stands so far from the signed time, and what is answered.
+/// Returns distances of the clock from the signed time in milliseconds, each with the answer.
 fn edges() -> [(i64, Result<(), crate::subject::Answer>); 8] {
     [
         (-5_000, Ok(())),

@@ -581,7 +581,7 @@ async fn a29_targets_and_methods_out_of_the_ordinary() {
 enum Damage {
     /// So many bytes at this place are replaced by this.
     Edit(prop::sample::Index, usize, &'static str),
-    /// The line, or what stands for one, is said twice.
+    /// The line, or its counterpart in HTTP/2, is sent twice.
     Line(prop::sample::Index),
     /// All after this is lost.
     CutOff(prop::sample::Index),

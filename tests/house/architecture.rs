@@ -41,7 +41,7 @@ const JOINS: [(&str, &str); 1] = [("request/layer/", "idempotency")];
 /// No store imports from the folder of another. This one is no store: others share it.
 const SHARED_BY_STORES: &str = "batched";
 
-/// The three rooms that everything stands on know of no carrier.
+/// The three folders at the base know of no carrier.
 const WAIST: [&str; 3] = ["message", "proof", "once"];
 const UNKNOWN_TO_THE_WAIST: [&str; 3] = ["http_body", "tower_layer", "tower_service"];
 
@@ -345,7 +345,7 @@ fn code(text: &str) -> String {
     while let Some(line) = lines.next() {
         if line.trim() == "#[cfg(test)]" {
             let next = lines.next().unwrap_or_default();
-            // Tests stand last in a file; anything else under that attribute is one item of a line.
+            // Tests are last in a file. Anything else under that attribute is one item of a line.
             if next.ends_with('{') && next.starts_with("mod ") {
                 break;
             }
@@ -457,7 +457,7 @@ fn is_path(name: &str) -> bool {
     name.trim().chars().all(is_name)
 }
 
-/// Returns the paths from `crate`, `self` and `super` that stand in the code itself.
+/// Returns the paths from `crate`, `self` and `super` in the code itself.
 fn paths(code: &str) -> Vec<Names> {
     all_paths(code)
         .filter(|path| ["crate", "self", "super"].contains(&path[0].as_str()))

@@ -106,7 +106,7 @@ fn libraries() -> Vec<(String, PathBuf)> {
     libraries
 }
 
-/// Returns what the compiler says is wrong: each error with its line, and all that stands below it.
+/// Returns the errors of the compiler: each with its line, and all lines below it.
 fn errors(libraries: &[(String, PathBuf)], program: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut compiler = Command::new(env::var_os("RUSTC").unwrap_or("rustc".into()));

@@ -33,7 +33,7 @@ const ROUNDS: u64 = 50;
 enum Shape {
     /// The head completes the message; the MAC is compared before the body is read.
     Head(MacAlgorithm),
-    /// The body stands in the message; the MAC is compared once it has arrived.
+    /// The body is in the message. The MAC is compared once the body has arrived.
     Body(MacAlgorithm),
     /// The second, and then with a comparison that stops at the first difference.
     Naive,

@@ -66,7 +66,7 @@ impl Hidden {
     }
 }
 
-/// The secrets of tests and examples, by the place where they stand.
+/// The secrets of tests and examples, by their place in the sources.
 fn secrets_in(folder: &Path, secrets: &mut BTreeMap<String, String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

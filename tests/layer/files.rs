@@ -23,7 +23,7 @@ use tempfile::TempDir;
 
 const BLOCK: usize = 256 * 1024;
 
-/// Bytes that say where they stand.
+/// Bytes that tell their place.
 fn content(seed: u8, len: usize) -> Vec<u8> {
     let byte = |at: usize| seed ^ (at % 251).to_le_bytes()[0] ^ (at >> 12).to_le_bytes()[0];
     (0..len).map(byte).collect()

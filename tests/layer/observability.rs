@@ -52,7 +52,7 @@ fn base(name: &str) -> &str {
         .unwrap_or(name)
 }
 
-/// Our names in any text, as they stand there.
+/// Our names in any text.
 fn names(text: &str) -> BTreeSet<&str> {
     text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
         .filter(|word| word.starts_with("countersign_") && !word.ends_with('_'))

@@ -1,5 +1,5 @@
-//! The layer works at every place where a layer can stand, on every kind of connection, and beside
-//! the layers that usually stand there too.
+//! The layer works at every place where a layer can be, on every kind of connection, and beside the
+//! usual other layers.
 
 use std::{
     convert::Infallible,

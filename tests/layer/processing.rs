@@ -49,7 +49,7 @@ struct Service {
     app: Router,
 }
 
-/// This status stands for a panic.
+/// This status means a panic.
 const PANICS: u16 = 0;
 
 impl Service {

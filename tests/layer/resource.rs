@@ -368,7 +368,7 @@ fn nested_in(pool: &SqlitePool) -> Router {
     Router::new().nest("/shops/{shop}", shop)
 }
 
-/// Each reads what it can get at where it stands, and says what is missing where it cannot.
+/// Each extractor works under one kind of processing, and says what is missing under the other.
 #[tokio::test]
 async fn an_extractor_of_the_other_processing_is_answered_with_500() {
     let pool = pool().await;

@@ -413,7 +413,7 @@ async fn a_value_that_was_supplied_is_in_the_envelope() {
         (None, None)
     );
     assert_eq!(read.bytes(), r#"{"title":"new"}"#);
-    // The twin: with another value it is another envelope, wherever the value stands.
+    // The twin: an envelope with another value is refused, at every place of the value.
     let places = (0..sealed.len()).filter(|at| sealed[*at] == b'7');
     let refused = places.map(|at| {
         let mut altered = sealed.clone();

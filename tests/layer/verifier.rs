@@ -963,7 +963,7 @@ const NAMES: [&str; 16] = [
     "te",
 ];
 
-/// Where `x-timestamp` stands among the names.
+/// The index of `x-timestamp` among the names.
 const TIME: usize = 2;
 
 /// Bytes that a header can carry, and more often such as might almost be right.

@@ -34,7 +34,7 @@ use crate::{
 mod answer;
 
 const REPORT: &str = "what everybody with a key may read";
-const SECRET_FILE: &str = "what stands outside of the folder";
+const SECRET_FILE: &str = "what is outside of the folder";
 
 fn digest(text: impl AsRef<[u8]>) -> String {
     FileDigest::new(Sha256::digest(text).into()).to_string()

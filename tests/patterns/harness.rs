@@ -33,8 +33,8 @@ pub fn patient(layer: VerifierBuilder<VerifyLayer>) -> VerifyLayer {
         .unwrap()
 }
 
-/// Returns what stands in front of a twin: the same scheme, and each request let through once,
-/// before its handler begins.
+/// Returns the layer in front of a twin: it has the same scheme, and lets each request through
+/// once, before its handler begins.
 pub fn middleware_alone(scheme: impl Scheme) -> VerifyLayer {
     patient(
         VerifyLayer::builder(scheme)

@@ -40,7 +40,7 @@ async function signAndSend(wanted) {
   return await send(url, method, signed.headers, body);
 }
 
-// As it stands: what is sent is what was signed, and not what `URL` makes of it.
+// Sends the URL as it was signed, and not as `URL` writes it.
 function send(url, method, headers, body) {
   const { hostname, port, origin } = new URL(url);
   const path = url.slice(origin.length);

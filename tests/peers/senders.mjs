@@ -25,7 +25,7 @@ const { Webhook: SvixWebhook, WebhookVerificationError: SvixVerificationError } 
   pathToFileURL(`${packages}/svix/dist/index.mjs`)
 );
 
-// What the package of Zoom says of a delivery would stand among the answers.
+// Zoom's package logs deliveries, which would be printed among the answers.
 console.debug = () => {};
 
 const secrets = JSON.parse(process.argv[2]);

@@ -62,7 +62,7 @@ fn scheme(header: &str, parts: impl IntoIterator<Item = Part>) -> HeaderSchemeBu
     HeaderScheme::builder(header).signs(parts)
 }
 
-/// A path in which this delimiter is not, so that it can stand after it.
+/// A path without this delimiter, so that the delimiter can follow the path.
 fn between(delimiter: &str) -> Vec<Part> {
     let path = Part::path_without(delimiter.chars().next().unwrap());
     Part::joined(delimiter, [Part::Method, path, Part::Time, Part::Body])

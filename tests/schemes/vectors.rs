@@ -55,7 +55,7 @@ fn over_body(header: &str) -> HeaderSchemeBuilder {
         .signs([Part::Body])
 }
 
-/// The verdict of a new verifier whose clock stands at `now`.
+/// The verdict of a new verifier whose clock shows `now`.
 async fn verdict(
     scheme: &HeaderScheme,
     secret: impl Into<Vec<u8>>,
@@ -252,7 +252,7 @@ fn provider(name: &str) -> Result<HeaderSchemeBuilder, &'static str> {
                 [Part::text("v0"), Part::Time, Part::Body],
             )),
         "square" | "hubspot-v3" => return Err("its URL and body have no delimiter"),
-        "paddle" => return Err("its time stands inside of the signature's header"),
+        "paddle" => return Err("its time is inside of the signature's header"),
         "twilio" => return Err("it is HMAC-SHA1 over sorted parameters"),
         name if name.contains("not HMAC") => return Err("it is no HMAC"),
         other => panic!("a provider that this test does not know: {other}"),
@@ -338,7 +338,7 @@ async fn the_example_of_standard_webhooks() {
     };
     let refused = builder(Part::Nonce).unwrap_err().to_string();
     assert!(
-        refused.contains("between Nonce and what stands beside it"),
+        refused.contains("between Nonce and its neighbour"),
         "{refused}"
     );
     log::say(&format!(

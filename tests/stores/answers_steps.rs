@@ -1,5 +1,5 @@
-//! Courses of claims and steps on one key: every store of answers says what one model says, and a
-//! clock that the test moves stands still meanwhile.
+//! Courses of claims and steps on one key: every store of answers says what one model says, under a
+//! clock that only the test moves.
 
 use std::{cell::RefCell, collections::BTreeSet, time::Duration};
 

@@ -293,7 +293,7 @@ impl Model {
     fn identity(&self, claim: &Claim) -> Vec<u8> {
         let mut parts = Vec::new();
         claim.write_identity(|part| parts.push(part.to_vec()));
-        // Each part stands behind its length: namespace, key id, kind, nonce, method, path.
+        // Each part is written behind its length: namespace, key id, kind, nonce, method, path.
         let ignored = match self.fault {
             Fault::IgnoresTheNamespace => 0..2,
             Fault::IgnoresTheKey => 2..4,

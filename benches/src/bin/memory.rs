@@ -51,8 +51,8 @@ fn main() {
     }
 }
 
-/// One after the other, several times over, so that what disturbs one disturbs all: each is filled,
-/// goes on to a tenth more, and is asked again for what is there.
+/// Measures the stores in turn, several times, so that a disturbance meets all of them. Each is
+/// filled, goes on to a tenth more, and is asked again for its records.
 fn peers(live: u64) {
     let total = live + live / 10;
     let mut subjects = [const { Rounds::new() }; 4];

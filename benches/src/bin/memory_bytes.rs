@@ -17,7 +17,7 @@ fn main() {
         .map_or(10, |n| n.parse().expect("a number of millions"));
     let live: u64 = millions * 1_000_000;
 
-    // Whatever its fill: just after the table has grown is the worst moment.
+    // All fills are measured: the worst moment is just after the table has grown.
     let ours = Ours::sized_for(live);
     let (mut most, mut least) = (0f64, f64::MAX);
     for part in 0..100 {

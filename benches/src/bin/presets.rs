@@ -17,7 +17,7 @@ use countersign_benches::{
     row, verify,
 };
 
-/// How much of the hashing a preset may take whose event id stands in the JSON of the body.
+/// The share of the hashing that a preset may take if its event id is in the JSON of the body.
 const WITH_EVENT_ID: f64 = 3.0;
 
 const URL: &str = "https://api.example.com/transfer?account=7";

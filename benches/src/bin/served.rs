@@ -1,7 +1,7 @@
 //! Real servers on sockets: one worker thread on one processor, this program on the other, and 32
-//! connections that are kept. Each format with the layer stands beside the same server whose handler
-//! does the bare hashing, and beside the same server with neither. Rows are the best of several
-//! rounds, in which the servers take turns; each gets the same requests. `served [rounds]`.
+//! connections that are kept. Each format with the layer is compared with the same server whose
+//! handler does the bare hashing, and with the same server without both. Rows are the best of
+//! several rounds, in which the servers take turns; each gets the same requests. `served [rounds]`.
 
 use std::thread::available_parallelism;
 

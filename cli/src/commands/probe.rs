@@ -122,8 +122,8 @@ struct Probing<'p> {
 }
 
 impl Probing<'_> {
-    /// Probes one target: a valid request first, and then each check. Whether the endpoint refused the
-    /// valid one is told, too.
+    /// Probes one target: a valid request first, and then each check. Also returns whether the
+    /// endpoint refused the valid request.
     async fn probe(&mut self, target: Target, events: Source) -> Result<(Report, bool), Failure> {
         let (args, printer) = (self.args, self.printer);
         let reproduce = reproduce(std::env::args().collect(), events.seed);

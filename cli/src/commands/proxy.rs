@@ -100,7 +100,7 @@ async fn proxy(config: &Path, plan: Plan, is_json: bool) -> Result<Exit, Failure
     let cutting = serving.abort_handle();
     let draining = async {
         let _ = serving.await;
-        // Those whose clients have gone.
+        // Then the requests whose clients have gone.
         let _ = timeout_at(last, proxy.rest()).await;
     };
     tokio::select! {

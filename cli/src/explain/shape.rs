@@ -108,7 +108,7 @@ impl Shape {
         label(&self.before)
     }
 
-    /// Returns whether the MAC stands alone in its header, behind a text that is always the same.
+    /// Returns whether the header holds only the MAC, behind a text that is always the same.
     pub(super) fn is_fixed(&self) -> bool {
         let digits = self.before.split(|c: char| !c.is_ascii_digit());
         digits.into_iter().all(|digits| digits.len() < 10)
@@ -125,7 +125,7 @@ fn label(before: &str) -> &str {
 /// So many places in the value of a header are looked at.
 const MAX_TOKENS: usize = 16;
 
-/// The first places in the value of a header where a MAC can stand.
+/// The first places in the value of a header where a MAC can be.
 pub(super) fn tokens(value: &str) -> Vec<Range<usize>> {
     let mut tokens = Vec::new();
     let mut start = 0;

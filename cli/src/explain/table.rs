@@ -41,7 +41,7 @@ pub(crate) struct MacForm {
 /// The change that a hypothesis makes.
 #[derive(Clone, Copy)]
 pub(crate) enum Change {
-    /// The body. Those of a lower rank were done first by the sender.
+    /// The body. The sender made the changes of a lower rank first.
     Body(u8, fn(&[u8]) -> Variants),
     /// The body as it was sent, where the scheme signs a form of it.
     BodyAsSent,

@@ -43,7 +43,7 @@ struct State {
 /// How much of a body was captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// Not all of it, so far.
+    /// A part of the body is still missing.
     Open,
     Whole,
     /// The sender broke off, or was too slow.

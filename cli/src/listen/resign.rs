@@ -53,7 +53,8 @@ impl Resigner {
             None => secret::random()?,
         };
         let mut request = request.clone();
-        // Signatures of RFC 9421 stand side by side; those of other schemes are replaced.
+        // A request can have several signatures of RFC 9421. The signatures of other schemes are
+        // replaced.
         if request.headers_mut().remove("signature-input").is_some() {
             request.headers_mut().remove("signature");
         }

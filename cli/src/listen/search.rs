@@ -28,7 +28,7 @@ const WORK: u64 = 1024 * 1024 * 1024;
 pub(crate) enum Searched {
     /// The changes that make the signature match, and how many hypotheses were tried.
     Found(Vec<&'static Row>, usize),
-    /// None of so many hypotheses.
+    /// None of this number of hypotheses matches.
     Nothing(usize),
     /// Why nothing was searched.
     Skipped(&'static str),

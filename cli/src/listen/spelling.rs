@@ -16,7 +16,7 @@ use http::HeaderMap;
 /// A head that is longer is not followed to its end.
 const MAX_HEAD: usize = 512 * 1024;
 
-/// The length of a chunk, with what may stand behind it.
+/// The length of a chunk, with its extensions.
 const MAX_SIZE: usize = 16 * 1024;
 
 /// The lines of a head below its first, without their ends.

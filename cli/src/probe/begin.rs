@@ -57,7 +57,7 @@ impl Run<'_> {
                 break;
             };
             self.budget.take(1).await?;
-            // It is signed when it is sent: the window may be short.
+            // The request is signed when it is sent, because the window may be short.
             let fresh = self.lab.fresh_of(event.clone());
             let fresh = fresh.map_err(|failure| Stop::Failed(failure.why))?;
             let sent = self.wire.one(&fresh.request).await;

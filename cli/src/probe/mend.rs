@@ -80,7 +80,7 @@ pub(super) const TIME: Mend = Mend {
 
 pub(super) const SIGNATURE: Mend = Mend {
     general: "Require one signature, of the full length, under the one algorithm that is configured, \
-              and compare it in constant time. Refuse whatever else stands there.",
+              and compare it in constant time. Refuse anything else in its place.",
     django: "`hmac.compare_digest(expected, given)` on whole values, in one decorator around every view.",
     fastapi: "`hmac.compare_digest(expected, given)` on whole values, in a dependency of the router and \
               not of single routes.",

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::exit::Failure;
 
-/// Words by which answers say that they acknowledge a duplicate. They stand in the body.
+/// Words in the body by which answers say that they acknowledge a duplicate.
 const MARKS: [&str; 6] = [
     "duplicate",
     "already",

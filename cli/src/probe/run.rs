@@ -84,7 +84,7 @@ impl Run<'_> {
             return Some((Outcome::NotRun, "it waits: add --wait"));
         }
         let is_replay = check.id == "replay" || REPLAYED.contains(&check.id);
-        // Such as callbacks of Twilio, which name neither a time nor an event.
+        // Callbacks of Twilio, for example, name neither a time nor an event.
         if is_replay && self.lab.covered.nonce.is_none() {
             let note = "requests of this scheme may be alike by right";
             return Some((Outcome::NotApplicable, note));

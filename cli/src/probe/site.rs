@@ -30,7 +30,7 @@ pub(crate) type Io = TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>;
 /// A host that requests may go to.
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
-    /// Such as `http://127.0.0.1:8000`.
+    /// The scheme and the authority, such as `http://127.0.0.1:8000`.
     pub(crate) base: Uri,
     pub(crate) address: SocketAddr,
     pub(crate) timeout: Duration,

@@ -153,7 +153,7 @@ impl Subject {
                      otherwise, --origin names it",
                 )
             })?;
-        // They say how the body is sent, or come from the client's library.
+        // These headers say how the body is sent, or come from the client's library.
         let own = ["content-length", "host", "user-agent", "accept"];
         open.retain(|part| {
             let name = part.strip_prefix("header ").unwrap_or_default();

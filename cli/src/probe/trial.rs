@@ -27,7 +27,7 @@ impl Run<'_> {
         let (mut ran, mut note, mut has_control) = (0, None, false);
         let mut is_inconclusive = false;
         for at in 0.. {
-            // It is signed when it is sent: the edges of the window move.
+            // The request is signed when it is sent, because the edges of the window move.
             self.budget.ready().await;
             let Some(case) = self.make(make)?.into_iter().nth(at) else {
                 break;

@@ -152,7 +152,7 @@ fn split_option(word: &str) -> (&str, Option<&str>) {
         .filter(|(_, rest)| is_short && !rest.is_empty())
     {
         if FLAGS.contains(&short) {
-            // Only flags stand behind a flag here; the request is the same without them.
+            // Only flags follow a flag here, and the request is the same without them.
             return (short, None);
         }
         return (short, Some(rest));

@@ -119,7 +119,7 @@ fn request(recorded: Recorded) -> Result<Request<Bytes>, Unreadable> {
         .uri(&*recorded.url)
         // The URL is whole, as in HTTP/2; on the wire of HTTP/1.1 only its path was there.
         .version(Version::HTTP_2);
-    // Those of HTTP/2 that begin with a colon are in method and URL.
+    // The headers of HTTP/2 that begin with a colon are in method and URL.
     for header in recorded
         .headers
         .iter()

@@ -69,7 +69,7 @@ impl AnyScheme {
             Self::Preset(scheme) => Self::Preset(scheme.key_id(key_id)),
             Self::Twilio(scheme) => Self::Twilio(scheme.key_id(key_id)),
             Self::Mailgun(scheme) => Self::Mailgun(scheme.key_id(key_id)),
-            // They name their keys, or a file has said the key id.
+            // Signatures of these schemes name their keys, or a file has said the key id.
             other @ (Self::HttpMessageSignatures(_) | Self::Header(_)) => other,
         }
     }

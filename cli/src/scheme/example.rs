@@ -13,7 +13,8 @@ const BODY: &str = concat!(
     r#""event":{"id":"evt_1"},"action":{"id":"evt_1"},"events":[{"webhookEventId":"evt_1"}]}"#,
 );
 
-/// A body of each kind that a scheme may ask for. In one of them stands whatever event id it reads.
+/// A body of each kind that a scheme may ask for. One of them has the event id that the scheme
+/// reads.
 const BODIES: [(&str, &str); 3] = [
     ("application/json", BODY),
     (

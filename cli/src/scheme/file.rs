@@ -25,7 +25,7 @@ enum File {
     Sender(Sender, Box<AnyScheme>),
 }
 
-/// Which of them it is; the rest of the file is read once this is known.
+/// The kind of the scheme. The rest of the file is read once the kind is known.
 #[derive(Debug, Deserialize)]
 struct Kinded {
     kind: Spanned<String>,

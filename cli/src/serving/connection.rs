@@ -55,7 +55,7 @@ impl End {
     async fn come(self, said: oneshot::Receiver<()>) {
         match self {
             Self::Asked(mut stop) => drop(stop.changed().await),
-            // It is dropped when the version of HTTP is known.
+            // The sender is dropped when the version of HTTP is known.
             Self::AfterFirst => drop(said.await),
         }
     }

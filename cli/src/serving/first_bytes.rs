@@ -1,7 +1,7 @@
 //! A connection whose first bytes have a deadline.
 //!
-//! Which version of HTTP a client speaks is known by the bytes in which the preface of HTTP/2 and its
-//! own differ. Until then, no other deadline runs.
+//! The first bytes of a client tell its version of HTTP, once they differ from the preface of
+//! HTTP/2 or complete it. Until then, no other deadline runs.
 
 use std::{
     io::{self, ErrorKind, IoSlice},

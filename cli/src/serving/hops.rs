@@ -9,7 +9,7 @@ use http::{
     uri::Authority,
 };
 
-/// They belong to one connection.
+/// The fields that belong to one connection.
 pub(crate) static OF_ONE_CONNECTION: [HeaderName; 9] = [
     CONNECTION,
     HeaderName::from_static("http2-settings"),

@@ -14,7 +14,7 @@ use super::opened::{
 };
 use crate::{exit::Failure, http_client::causes, printer::escaped};
 
-/// A store that is there already. None is made.
+/// A store that exists already. No store is created.
 pub(crate) enum Kept {
     /// The status in the file of a store in memory.
     Watermark(StoreStatus),
@@ -159,7 +159,7 @@ impl Kept {
         let Some(claim) = claims.first() else {
             return Ok(Ok(Recorded::default()).into());
         };
-        // The places of a message stand side by side in a table.
+        // A table has the places of a message side by side.
         let answered = match self {
             Self::Watermark(_) => return Err(holds_no_record()),
             // The operator asked for it, and said that the request is accepted again.

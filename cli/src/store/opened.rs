@@ -80,8 +80,8 @@ pub(crate) fn shows_password(place: &str) -> bool {
 /// Whether a store vouches for what was signed before its first record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Before {
-    /// Such requests are accepted: what was accepted then, others have accepted, and nothing acts on
-    /// what this server accepts.
+    /// Such requests are accepted: other servers accepted requests then, and nothing acts on a
+    /// request that this server accepts.
     Accepted,
     /// Such requests are refused, because they may have been accepted.
     Refused,

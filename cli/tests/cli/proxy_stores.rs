@@ -249,7 +249,7 @@ fn missing(is_there: bool, what: &str) {
     }
 }
 
-/// Stands between the proxy and PostgreSQL, and can go away.
+/// A hop between the proxy and PostgreSQL, which can go away.
 struct Between {
     folder: tempfile::TempDir,
     streams: Arc<Mutex<Option<Vec<UnixStream>>>>,

@@ -17,7 +17,7 @@ use http::StatusCode;
 
 use super::Failure;
 
-/// Stands for a cache that others can write to.
+/// Takes the part of a cache that others can write to.
 pub type Cache = Arc<Mutex<HashMap<String, Vec<u8>>>>;
 
 #[derive(Clone)]

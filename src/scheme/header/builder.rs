@@ -359,7 +359,7 @@ impl HeaderSchemeBuilder {
                 format!("; if the format is given, this makes it unambiguous: {help}")
             });
             return Err(refuse(format!(
-                "bytes could move between {element:?} and what stands beside it, so that two \
+                "bytes could move between {element:?} and its neighbour, so that two \
                  requests would share one signed message; put a delimiter there that it cannot \
                  hold, such as `Part::text(\"\\n\")`{help}"
             )));

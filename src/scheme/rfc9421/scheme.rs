@@ -29,10 +29,10 @@ pub(super) const ALGORITHM: &str = "hmac-sha256";
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// # What the default profile requires
+/// # Requirements of the default profile
 /// | covered | |
 /// | --- | --- |
-/// | `@method`, `@authority`, `@path`, `@query` | always; `@target-uri` or `@request-target` may stand for what they hold |
+/// | `@method`, `@authority`, `@path`, `@query` | always; `@target-uri` or `@request-target` may replace them |
 /// | `content-digest` | with a body, and whenever the field is there; sha-256 or sha-512, and each
 /// of the two that is there must match |
 /// | `content-type`, `content-encoding` | whenever they are there |
@@ -104,7 +104,7 @@ pub(super) const ALGORITHM: &str = "hmac-sha256";
 /// one under the [`label`](super::HttpMessageSignaturesBuilder::label) of the profile, or else the
 /// first.
 ///
-/// ## What a response states
+/// ## Statements of a response
 /// Even so, somebody on the way can alter what the response does not cover, or the body, so that
 /// the server refuses the request, and can deliver the genuine request later. So a refusal is not
 /// final by itself. Two fields of the response, which the server writes and covers, say what is:

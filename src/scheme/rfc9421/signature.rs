@@ -346,7 +346,7 @@ impl Settings {
             }
         }
         let value = HeaderValue::from_str(member)
-            .map_err(|_| SignError::new("the signature cannot stand in a header"))?;
+            .map_err(|_| SignError::new("the signature cannot be a header"))?;
         headers.append(name, value);
         Ok(())
     }

@@ -98,8 +98,8 @@ impl AnswerStore for Deaf {
     }
 }
 
-/// Anybody can send an overheard request again. The retry of its sender does not wait for that; the
-/// twin, a second replay, stands in the line of the first.
+/// Anybody can send an overheard request again. The retry of its sender does not wait for the
+/// replay. The twin, a second replay, waits in the line of the first.
 #[tokio::test(start_paused = true)]
 async fn a_replay_does_not_delay_the_retry_of_its_sender() {
     let clock = common::clock();

@@ -217,7 +217,7 @@ impl ConsumeIn for PatientTransaction {
     }
 }
 
-/// Each layer stands for a process of its own: they share no turns.
+/// Each layer acts as a process of its own, so the layers share no turns.
 #[tokio::test(flavor = "multi_thread")]
 async fn a57_a_duplicate_in_another_process_gives_its_connection_back() {
     let Some(pool) = pool("duplicates in two processes", 2).await else {

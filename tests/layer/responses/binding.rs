@@ -228,7 +228,7 @@ async fn every_changed_byte_of_what_is_covered_is_refused() {
             for bit in 0..7 {
                 let mut changed = value.to_vec();
                 changed[i] ^= 1 << bit;
-                // Bits at the end of base64 that stand for nothing: not another MAC.
+                // Unused bits at the end of base64 make no other MAC.
                 let is_same_mac = name == "signature" && value[i + 1..] == *b"=:" && bit < 2;
                 let Ok(changed) = HeaderValue::from_bytes(&changed) else {
                     continue;

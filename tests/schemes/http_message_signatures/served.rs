@@ -1,5 +1,5 @@
 //! Behind Axum, over sockets: what a handler is told, what a client is asked for, and where the
-//! service may stand.
+//! service may be.
 
 use std::time::Duration;
 

@@ -267,7 +267,7 @@ async fn a_mac_is_whole_and_that_of_the_named_key() {
     assert_eq!(bodies[0], bodies[1]);
 }
 
-/// The last character of base64url can hold bits that stand for nothing.
+/// The last character of base64url can hold unused bits.
 #[tokio::test]
 async fn a_token_has_one_spelling() {
     let clock = clock();

@@ -189,8 +189,8 @@ async fn the_examples_of_rfc_9421_appendix_b_2() {
     assert_eq!(same, ["B.2.1", "B.2.2", "B.2.3", "B.2.4", "B.2.5", "B.2.6"]);
 }
 
-/// The example is not bound to its request, and refused as it stands. With what binds it beside the
-/// lines that are printed, a MAC over them is accepted.
+/// The printed example is not bound to its request, so it is refused. With the components that bind
+/// it, a MAC over all lines is accepted.
 async fn is_our_base_of_a_response(vectors: &AppendixB2, case: &Case) {
     let mut request = Request::new(()).into_parts().0;
     let sent = vectors.test_request.request();

@@ -44,7 +44,7 @@ fn unescaped(text: &str) -> Vec<u8> {
         .collect()
 }
 
-/// Returns what stands between quotation marks.
+/// Returns the texts between quotation marks.
 fn strings(call: &str) -> Vec<Vec<u8>> {
     let quoted = call.split('"').skip(1).step_by(2);
     quoted.map(unescaped).collect()

@@ -143,7 +143,7 @@ async fn accepts_some_more(store: &PostgresStore, round: u64) {
     }
 }
 
-/// Files that may not grow stand for a disk without room.
+/// A limit on the size of files acts as a disk without room.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a27_a_full_disk_refuses_and_forgets_nothing() {
     let Some(server) = Server::migrated("a full disk").await else {

@@ -1,4 +1,4 @@
-//! A server of a test's own, and what stands between it and the store.
+//! A server for one test, and a proxy between it and the store.
 
 use std::{
     io,
@@ -128,8 +128,8 @@ pub async fn open(folder: &Path, wait: Duration) -> PostgresStore {
     builder.open(options(folder)).await.unwrap()
 }
 
-/// Stands where a server's socket is expected. It passes on what is asked, and, where it is told
-/// to cut, lets the command through and ends the connection in the place of the reply.
+/// A proxy on a socket of its own. It passes on all commands. If it is told to cut, it passes on
+/// the command and ends the connection in place of the reply.
 pub struct Proxy {
     folder: TempDir,
     pub cuts: Arc<AtomicBool>,

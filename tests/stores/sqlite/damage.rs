@@ -53,7 +53,7 @@ async fn none_is_accepted_again(path: &Path) -> u64 {
     };
     let store = Arc::new(store);
     let mut errors = 0;
-    // Some in one transaction, so that one that fails does not stand for all.
+    // Each transaction has some of the claims, so that a failing one does not hide the others.
     let nonces: Vec<u64> = (0..ACCEPTED).collect();
     for some in nonces.chunks(50) {
         let mut tasks = JoinSet::new();

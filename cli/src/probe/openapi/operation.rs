@@ -16,7 +16,7 @@ const MAX: usize = 10_000;
 /// An operation of a document.
 #[derive(Clone, Debug)]
 pub(crate) struct Operation {
-    /// Such as `POST /orders/{id}`.
+    /// The method and the path, such as `POST /orders/{id}`.
     pub(crate) name: String,
     /// Its request; `None` if the document says too little to make one.
     pub(crate) template: Option<Template>,

@@ -21,7 +21,8 @@ pub(crate) struct Sent {
     pub(crate) left: Option<Instant>,
     /// When its answer was there.
     pub(crate) answered: Option<Instant>,
-    /// Whether it was answered before its last byte was sent. Such a copy raced with nobody.
+    /// Whether the request was answered before its last byte was sent. Such a duplicate raced with
+    /// no other one.
     pub(crate) is_early: bool,
 }
 

@@ -55,7 +55,7 @@ pub(super) async fn together(site: &Site, requests: &[Request<Bytes>]) -> (Vec<S
         Ok(Err(error)) => return all_failed(error.to_string()),
         Err(_) => return all_failed("the server does not speak HTTP/2".to_owned()),
     };
-    // It is polled on this thread, and only when this function waits.
+    // The connection is polled on this thread, and only when this function waits.
     let connection = tokio::spawn(connection);
     let mut held = Vec::with_capacity(requests.len());
     for request in requests {

@@ -12,7 +12,7 @@ sender! {
     /// | --- | --- |
     /// | signature | `Paddle-Signature: ts=<seconds>;h1=<hex>`; `h1` may repeat, other names are skipped |
     /// | covered | the time and the body |
-    /// | secret | the string `pdl_ntfset_…` as it stands; the key id is `paddle` |
+    /// | secret | the string `pdl_ntfset_…` as it is; the key id is `paddle` |
     /// | fresh for | 300 seconds. Paddle's libraries take 5: see [`max_age`](crate::request::VerifierBuilder::max_age) |
     /// | used once by | the event id, `event_id` of the body; without one, the signed message |
     /// | remembered for | 3 days since the last delivery: a live account [retries](https://developer.paddle.com/webhooks/about/respond-to-webhooks) up to 60 times in 3 days |

@@ -21,7 +21,7 @@ sender! {
     /// | --- | --- |
     /// | signature | `Stripe-Signature: t=<seconds>,v1=<hex>`; `v1` may repeat, other names (`v0`) are skipped |
     /// | covered | the time and the body |
-    /// | secret | the string `whsec_…` as it stands, not decoded; the key id is `stripe` |
+    /// | secret | the string `whsec_…` as it is, not decoded; the key id is `stripe` |
     /// | fresh for | 300 seconds, as in Stripe's libraries; theirs accept any time ahead |
     /// | used once by | the event id, `id` of the body; without one, the signed message |
     /// | remembered for | 3 days since the last delivery: in live mode Stripe retries for up to 3 days, each time signed again |
