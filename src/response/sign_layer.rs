@@ -19,7 +19,7 @@ use crate::body::BodyLimits;
 /// 2. It is signed under the [present key](ResponseSigner::rotate), with the present time. Its
 ///    headers stay as they are, `Cache-Control` among them. Only `countersign-outcome` and
 ///    `countersign-received` are [the server's
-///    own](crate::HttpMessageSignatures#what-a-response-states).
+///    own](crate::HttpMessageSignatures#statements-of-a-response).
 /// 3. If that cannot be done, 500 with the code `response_not_signed` takes its place, signed
 ///    wherever possible: the body is over the limit, broken off, shorter or longer than its
 ///    `content-length`, or too slow, the response switches protocols, or has a signature of the

@@ -26,7 +26,7 @@ use crate::{
 ///   than the one with which that client signs.
 /// - The signature says that this server answers, whatever it answers, also to requests that it did
 ///   not verify. The outcome of the request is said by
-///   [`countersign-outcome`](HttpMessageSignatures#what-a-response-states) alone.
+///   [`countersign-outcome`](HttpMessageSignatures#statements-of-a-response) alone.
 ///
 /// ```
 /// use countersign::{response::ResponseSigner, HttpMessageSignatures};
