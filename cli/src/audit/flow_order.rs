@@ -121,7 +121,19 @@ impl<'a> Flow<'a> {
             .around(self.step(later)?.region)
             .find_map(|(_, it)| arm_of(it.kind));
         inside.or_else(|| {
-            let left = self.regions.iter().filter(|it| it.exits.is_some());
+            // A path that returns from a helper goes on behind its call.
+            let below: Vec<u32> = self
+                .around(self.step(later)?.region)
+                .map(|(at, _)| at)
+                .collect();
+            let mut path = self.around(self.step(test)?.region);
+            let in_helper = path
+                .find(|(at, it)| below.contains(at) || matches!(it.kind, RegionKind::Helper))
+                .is_some_and(|(at, _)| !below.contains(&at));
+            let left = self.regions.iter().filter(|it| match it.exits {
+                Some(Exit::Return) => !in_helper,
+                exits => exits.is_some(),
+            });
             let left: Vec<bool> = left.filter_map(|it| arm_of(it.kind)).collect();
             match left.as_slice() {
                 [arm] => Some(!arm),

@@ -41,7 +41,23 @@ fn made_within<'a>(
         Kind::Name(_) | Kind::Member(..) => {
             let name = expr.dotted()?;
             let all = flow.definitions_of(&name, frame, at.step);
-            all.into_iter().find_map(of)
+            all.into_iter().find_map(&mut of).or_else(|| {
+                // `STANDARD.encode_string(mac, &mut text)`
+                let into = ["encode_string", "encode_to_slice", "encode_slice"];
+                let mut written = flow.calls().filter(|it| {
+                    it.step < at.step && it.val.frame == frame && into.contains(&it.call.last())
+                });
+                let found = written.find(|it| {
+                    let target = it.call.args.get(1).and_then(|it| it.value.dotted());
+                    target.as_ref() == Some(&name)
+                })?;
+                let expr = &found.call.args.first()?.value;
+                let val = Val { expr, frame };
+                of(At {
+                    val,
+                    step: found.step,
+                })
+            })
         }
         Kind::Format(all) | Kind::Many(all) => all.iter().find_map(|it| of(inner(it))),
         Kind::Binary(Operator::Add, both) => both.iter().find_map(|it| of(inner(it))),
@@ -97,6 +113,9 @@ fn made_within<'a>(
                 "clone",
                 "unwrap",
                 "expect",
+                "ok",
+                "map_err",
+                "context",
                 "into",
                 "as_deref",
                 "code_bytes",
@@ -131,6 +150,7 @@ fn made_within<'a>(
                 "force_str",
                 "to_bytes",
                 "from",
+                "from_engine",
                 "from_utf8",
                 "unquote",
                 "quote",
@@ -168,8 +188,9 @@ pub(super) fn is_constructor(expr: &Expr<'_>) -> bool {
         [.., owner, "new_from_slice" | "new"] => {
             // `HmacMiddleware::new(…)` makes no MAC.
             let name = owner.to_ascii_lowercase();
+            let of = ["sha", "md5", "engine"];
             name.strip_prefix("hmac")
-                .is_some_and(|it| it.is_empty() || it.starts_with("sha") || it.starts_with("md5"))
+                .is_some_and(|it| it.is_empty() || of.iter().any(|of| it.starts_with(of)))
         }
         [.., "new_from_slice"] => call.func.span.start < call.func.span.end,
         _ => false,

@@ -173,15 +173,16 @@ fn pairs<'a>(look: &Look<'_, 'a>, is_dangerous: bool) -> Vec<Hit> {
         });
         let Some(found) = found else { continue };
         let span = check.val.expr.span;
+        if is_guard(check) && removes(found) {
+            continue;
+        }
         if look
             .test_between(check.step, found.step, |it| it.val.expr.span == span)
             .is_none()
         {
             continue;
         }
-        let dangerous = (is_guard(check) && !removes(found))
-            || from_request(look, path)
-            || in_shared_folder(look, path);
+        let dangerous = is_guard(check) || from_request(look, path) || in_shared_folder(look, path);
         if dangerous == is_dangerous {
             let mut hit = look.hit(
                 (look.at(check), "the path is checked here"),
@@ -225,20 +226,27 @@ pub(super) fn created_then_restricted(look: &Look<'_, '_>) -> Vec<Hit> {
             _ => None,
         };
         let Some(path) = path else { continue };
+        let is_made = |it: At<'_>| it.val.expr.span == made.val.expr.span;
         let restricted = look.flow.calls_after(place).find(|call| {
             let chain = call.call.func.chain();
-            let (target, mode) = match chain.as_slice() {
+            let first = call.call.args.first().map(|it| look.piece(call, &it.value));
+            let receiver = call.call.receiver().map(|it| look.piece(call, it));
+            let (is_same, mode) = match chain.as_slice() {
                 ["os", "chmod"] | [.., "fs", "set_permissions"] => (
-                    call.call.args.first().map(|it| look.piece(call, &it.value)),
+                    first.is_some_and(|it| look.flow.same(path, it)),
                     call.call.args.get(1),
                 ),
                 [.., "chmod"] => (
-                    call.call.receiver().map(|it| look.piece(call, it)),
+                    receiver.is_some_and(|it| look.flow.same(path, it)),
+                    call.call.args.first(),
+                ),
+                // The mode is set on the file, and not on its path.
+                [.., "set_permissions"] => (
+                    receiver.is_some_and(|it| look.flow.find(it, is_made).is_some()),
                     call.call.args.first(),
                 ),
                 _ => return false,
             };
-            let is_same = target.is_some_and(|it| look.flow.same(path, it));
             is_same && mode.is_some_and(|it| is_private(look, look.piece(call, &it.value)))
         });
         if let Some(restricted) = restricted {
@@ -256,7 +264,14 @@ pub(super) fn created_then_restricted(look: &Look<'_, '_>) -> Vec<Hit> {
 fn is_private<'a>(look: &Look<'_, 'a>, mode: At<'a>) -> bool {
     let mut private = false;
     let mut others = false;
-    look.flow.sources(mode, &mut |it| {
+    // `permissions.set_mode(0o600)` before.
+    let set = look.flow.calls().filter(|call| {
+        let receiver = call.call.receiver().and_then(Expr::name);
+        call.call.last() == "set_mode" && receiver.is_some() && receiver == mode.val.expr.name()
+    });
+    let set = set.filter_map(|call| Some(look.piece(call, &call.call.args.first()?.value)));
+    let last = set.take_while(|it| it.step < mode.step).last();
+    look.flow.sources(last.unwrap_or(mode), &mut |it| {
         match &it.val.expr.kind {
             Kind::Number(text) => {
                 if let Some(digits) = text.strip_prefix("0o") {

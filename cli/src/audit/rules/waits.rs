@@ -72,21 +72,20 @@ pub(super) fn changed_across_await(look: &Look<'_, '_>) -> Vec<Hit> {
         let is_changed = matches!(value.expr.kind, Kind::Binary(..));
         if let Some(read) = from
             && is_changed
+            && look.waits_between(read.step, number)
         {
-            if look.waits_between(read.step, number) {
-                let at = At {
-                    val: Val {
-                        expr: target,
-                        frame: 1,
-                    },
-                    step: number,
-                };
-                hits.push(look.hit(
-                    (read, "read here, before a wait"),
-                    (at, "and written here, after it"),
-                    "another task changes the value in between, and its change is lost",
-                ));
-            }
+            let at = At {
+                val: Val {
+                    expr: target,
+                    frame: 1,
+                },
+                step: number,
+            };
+            hits.push(look.hit(
+                (read, "read here, before a wait"),
+                (at, "and written here, after it"),
+                "another task changes the value in between, and its change is lost",
+            ));
         }
     }
     hits

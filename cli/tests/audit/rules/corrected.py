@@ -164,12 +164,22 @@ def refunded(request, number):  # fine: unique-checked-then-inserted
     return HttpResponse()
 
 
+# seen in makeplane/plane, apps/api/plane/app/views/asset/v2.py
+def doubled(request, number):  # fine: unique-checked-then-inserted
+    first = Receipt.objects.filter(number=number, is_renewal=False).first()
+    if not first:
+        return HttpResponse(status=404)
+    Receipt.objects.create(number=first.number, is_renewal=True)
+    return HttpResponse()
+
+
 def renewed(request, number):  # fine: unique-checked-then-inserted
     if Receipt.objects.filter(number=number).exists():
         Receipt.objects.create(number=number, is_renewal=True)
     return HttpResponse()
 
 
+# seen in SharkTrchBrasil/back_end_python_fastAPI, src/api/admin/services/cloning_service.py
 def badge_of(db, number):  # fine: unique-checked-then-inserted
     badge = db.query(Badge).filter(Badge.number == number).first()
     if badge is not None:
@@ -181,4 +191,19 @@ def issued(request, number):
         return HttpResponse(status=409)
     else:
         Receipt.objects.create(number=number)  # expect: unique-checked-then-inserted
+    return HttpResponse()
+
+
+def receipt_or_none(number):
+    known = Receipt.objects.filter(number=number).first()
+    if not known:
+        return None
+    return known.as_dict()
+
+
+# seen in vkhansen/Telegram-shop-Physical, bot/database/methods/create.py
+def written_if_there_is_none(request, number):
+    if receipt_or_none(number):
+        return HttpResponse(status=409)
+    Receipt.objects.create(number=number)  # expect: unique-checked-then-inserted
     return HttpResponse()
