@@ -89,7 +89,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let passed = sender.show().await?;
 
     println!(
-        "\n  The ledger moved {} in all: 25 twice.",
+        "\n  The ledger moved {}: 25 for the first transfer, 25 for one of the 100 duplicates.",
         moved.load(Ordering::SeqCst)
     );
     let passed = passed && moved.load(Ordering::SeqCst) == 50;
@@ -149,7 +149,7 @@ impl Sender {
                     .headers_mut()
                     .insert("x-currency", "BTC".parse().expect("a value"));
             }),
-            ("with a nonce of its own", |request| {
+            ("with another nonce", |request| {
                 let input = request.headers()["signature-input"].to_str();
                 let other = input.expect("text").replace("nonce=\"", "nonce=\"0");
                 request
@@ -182,9 +182,9 @@ impl Sender {
         let (accepted, refused) = self.copies_at_once(100).await?;
         let as_expected = (accepted, refused) == (1, 99);
         println!(
-            "{} {:<34}{:<8}{accepted} accepted, {refused} refused as copies",
+            "{} {:<34}{:<8}{accepted} accepted, {refused} refused as duplicates",
             mark(as_expected),
-            "100 copies at once",
+            "100 duplicates at once",
             "",
         );
         Ok(passed & as_expected)
