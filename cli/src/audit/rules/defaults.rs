@@ -1,5 +1,7 @@
 //! A rule about secrets that have a default in code.
 
+use std::ops::Range;
+
 use super::{look::Hit, secrets::is_example};
 use crate::audit::{
     finding::Place,
@@ -87,7 +89,12 @@ fn variable<'a>(read: &'a Expr<'a>) -> Option<&'a str> {
 fn literal<'a>(expr: &'a Expr<'a>) -> Option<&'a str> {
     match &expr.bare().kind {
         Kind::Text(_) => expr.bare().text(),
-        Kind::Closure(body) | Kind::Block(body) => literal(last(body)?),
+        Kind::Closure(body) | Kind::Block(body) => {
+            // It may first say in the log that there is no secret. If it asks, it may refuse.
+            let (_, before) = body.split_last()?;
+            let asks = |it: &Stmt<'_>| !matches!(it.act, Act::Do(_) | Act::Set { .. });
+            (!before.iter().any(asks)).then(|| literal(last(body)?))?
+        }
         Kind::Call(call) if !call.is_macro => match (call.last(), call.args.as_slice()) {
             ("to_owned" | "to_string" | "into" | "to_vec" | "into_bytes", []) => {
                 literal(call.receiver()?)
@@ -235,15 +242,15 @@ fn set_to<'a>(text: &'a str, at: &Expr<'_>) -> Option<&'a str> {
 }
 
 /// Returns whether a line of the text asks if one of the names is there: then nothing is verified
-/// without it.
-fn is_tested(text: &str, names: &[&str]) -> bool {
+/// without it. The read itself, with its default, does not count.
+fn is_tested(text: &str, names: &[&str], read: Range<usize>) -> bool {
     let asks = [
         "if ", "not ", "assert", "is_empty", " or ", " and ", "ensure!",
     ];
     names.iter().any(|name| {
         memchr::memmem::find_iter(text.as_bytes(), name.as_bytes()).any(|at| {
             let before = text.get(..at).and_then(|it| it.chars().next_back());
-            if before.is_some_and(|it| it.is_alphanumeric() || it == '_') {
+            if read.contains(&at) || before.is_some_and(|it| it.is_alphanumeric() || it == '_') {
                 return false;
             }
             let start = text
@@ -294,7 +301,7 @@ fn is_validated(text: &str, name: &str) -> bool {
 fn is_guarded(project: &Project<'_>, file: &File<'_>, found: &Default<'_>) -> bool {
     let mut names = vec![found.name];
     names.extend(set_to(file.text, found.read));
-    is_tested(file.text, &names)
+    is_tested(file.text, &names, found.read.span.range())
         || is_validated(file.text, found.name)
         || found.is_empty
             && (refuses_without(file.text)
@@ -302,7 +309,7 @@ fn is_guarded(project: &Project<'_>, file: &File<'_>, found: &Default<'_>) -> bo
                     .files
                     .iter()
                     .filter(|it| it.language == file.language && !it.is_test)
-                    .any(|it| is_tested(it.text, &names)))
+                    .any(|it| is_tested(it.text, &names, 0..0)))
 }
 
 /// `class Settings(BaseSettings): webhook_secret: str = "…"`: pydantic fills each field from a

@@ -70,7 +70,7 @@ fn uses<'a>(look: &Look<'_, 'a>, call: &CallAt<'a>) -> Option<At<'a>> {
         ]
         | ["shutil", "move" | "copy" | "copyfile" | "copy2" | "rmtree"]
         | ["aiofiles", "open"]
-        | [.., "File", "open" | "create"]
+        | [.., "File" | "NamedFile", "open" | "create"]
         | [
             ..,
             "fs",
@@ -141,7 +141,8 @@ fn is_text_param(param: &crate::audit::tree::Param<'_>, name: &str) -> bool {
         && !depends
         && annotation.is_none_or(|it| {
             it == "str"
-                || is_generic && ["Path", "Query", "axum", "extract", "Optional"].contains(&it)
+                || is_generic
+                    && ["Path", "Query", "axum", "web", "extract", "Optional"].contains(&it)
         })
 }
 

@@ -104,7 +104,7 @@ async fn of_a_stored_secret(store: &Store, name: &str, signature: &[u8], body: &
 }
 
 // seen in rust-lang/triagebot, src/github/webhook.rs
-fn of_one_of_several_secrets(signature: &[u8], body: &[u8]) -> Result<(), Refused> { // fine: mac-compared-with-equals, secret-has-default
+fn of_one_of_several_secrets(signature: &[u8], body: &[u8]) -> Result<(), Refused> { // fine: mac-compared-with-equals, check-skipped-without-secret
     let secrets = std::env::var("BOT_WEBHOOK_SECRET").expect("BOT_WEBHOOK_SECRET is not set");
     for secret in secrets.split(',') {
         let mut mac = Hmac::<Sha256>::new_from_slice(secret.trim().as_bytes()).unwrap();
@@ -114,6 +114,53 @@ fn of_one_of_several_secrets(signature: &[u8], body: &[u8]) -> Result<(), Refuse
         }
     }
     Err(Refused)
+}
+
+// check-skipped-without-secret
+// seen in zeroclaw-labs/zeroclaw, crates/zeroclaw-channels/src/webhook.rs
+async fn of_a_channel_with_a_secret(State(state): State<Channel>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    if let Some(ref secret) = state.secret {
+        let signature = headers.get("x-webhook-signature").and_then(|it| it.to_str().ok()).unwrap_or_default();
+        let given = hex::decode(signature).unwrap_or_default();
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+        mac.update(&body);
+        if mac.verify_slice(&given).is_err() { // expect: check-skipped-without-secret
+            return StatusCode::UNAUTHORIZED;
+        }
+    }
+    state.messages.send(body).await;
+    StatusCode::OK
+}
+
+// seen in zeroclaw-labs/zeroclaw, crates/zeroclaw-gateway/src/lib.rs
+async fn of_a_phone(secret: Option<&str>, signature: &[u8], body: Bytes) -> StatusCode { // fine: check-skipped-without-secret
+    let Some(secret) = secret else {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    };
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(&body);
+    if mac.verify_slice(signature).is_err() {
+        return StatusCode::UNAUTHORIZED;
+    }
+    StatusCode::OK
+}
+
+// seen in abdolence/slack-morphism-rust, src/signature_verifier.rs
+fn of_an_empty_secret(secret: &str, body: &[u8], signature: &[u8]) -> Result<(), Refused> { // fine: check-skipped-without-secret
+    if secret.is_empty() {
+        return Err(Refused);
+    }
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map_err(|_| Refused)?;
+    mac.update(body);
+    mac.verify_slice(signature).map_err(|_| Refused)
+}
+
+// seen in heyAyushh/webhook-relay, src/sources/linear.rs
+fn of_linear(config: &Config, body: &[u8], signature: &[u8]) -> Result<(), Refused> { // fine: check-skipped-without-secret
+    let secret = config.linear_secret.as_deref().ok_or(Refused)?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map_err(|_| Refused)?;
+    mac.update(body);
+    mac.verify_slice(signature).map_err(|_| Refused)
 }
 
 // signed-time-is-own-clock, time-compared-on-one-side, time-never-compared
@@ -201,6 +248,23 @@ impl Choreography {
         }
         self.ledger.debit(event)?;
         self.processed_debits.insert(event.correlation, ()); // expect: used-get-then-set
+        Ok(())
+    }
+}
+
+struct PeerNonces {
+    peer_nonces: DashMap<String, Instant>,
+}
+
+impl PeerNonces {
+    // seen in RightNow-AI/openfang, crates/openfang-wire/src/peer.rs
+    fn of_a_peer(&self, nonce: &str) -> Result<(), String> {
+        let now = Instant::now();
+        self.peer_nonces.retain(|_, seen| now.duration_since(*seen) < WINDOW);
+        if self.peer_nonces.contains_key(nonce) {
+            return Err(format!("replayed: {nonce}"));
+        }
+        self.peer_nonces.insert(nonce.to_string(), now); // expect: used-get-then-set
         Ok(())
     }
 }
@@ -645,6 +709,19 @@ fn address_of_a_session(path: &FilePath, address: &str) -> io::Result<()> { // f
 async fn recording(State(app): State<App>, Path((session, call)): Path<(String, String)>) -> Result<Vec<u8>, StatusCode> {
     let path = app.folder.join(session).join(format!("{call}.ogg"));
     tokio::fs::read(path).await.map_err(|_| StatusCode::NOT_FOUND) // expect: link-followed
+}
+
+// seen in Ferozaffs/markdown-blog-sveltekit-actix, backend/src/media.rs
+#[get("/images/{id}")]
+async fn image(id: web::Path<String>) -> io::Result<NamedFile> {
+    let path = format!("images/{}", id);
+    NamedFile::open(path) // expect: link-followed
+}
+
+// seen in RightNow-AI/openfang, crates/openfang-api/src/routes.rs
+async fn template(Path(name): Path<String>) -> Result<String, StatusCode> {
+    let path = home().join("agents").join(&name).join("agent.toml");
+    fs::read_to_string(&path).map_err(|_| StatusCode::NOT_FOUND) // expect: link-followed
 }
 
 // seen in tokio-rs/axum, examples/stream-to-file/src/main.rs

@@ -30,7 +30,7 @@ struct Receiver {
 // seen in dudinsdn/restapi-axum-pos, src/config.rs
 fn said_in_the_log() -> Config {
     let cash_secret = std::env::var("CASH_SECRET").unwrap_or_else(|_| { // expect: secret-has-default
-        tracing::warn!("set a secret of your own before others can reach this service");
+        tracing::warn!("CASH_SECRET is not set: set one before others can reach this service");
         "for-development-alone".to_string()
     });
     Config { cash_secret }
@@ -59,4 +59,13 @@ struct Exchange {
 fn salt_and_secret() -> Result<Keys, VarError> { // fine: secret-has-default
     let secret = std::env::var("WALLET_SECRET")?;
     Ok(Keys { secret })
+}
+
+fn in_development_alone() -> String { // fine: secret-has-default
+    env::var("COOKIE_SECRET").unwrap_or_else(|_| {
+        if is_production() {
+            panic!("COOKIE_SECRET is needed");
+        }
+        "development".to_owned()
+    })
 }
