@@ -2,7 +2,8 @@
 
 use super::{
     look::{Hit, Look},
-    mend, time,
+    mend,
+    window::windows,
 };
 use crate::audit::{
     flow::{CallAt, RegionKind, What},
@@ -502,7 +503,7 @@ pub(super) fn shorter_than_window(look: &Look<'_, '_>) -> Vec<Hit> {
     if look.checks.is_empty() {
         return hits;
     }
-    let windows = time::windows(look);
+    let windows = windows(look);
     let Some((window, width)) = windows.iter().find_map(|it| Some((it, it.width?))) else {
         return hits;
     };

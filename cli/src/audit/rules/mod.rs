@@ -23,6 +23,7 @@ mod statement;
 mod table;
 mod time;
 mod waits;
+mod window;
 
 pub(super) use every::{Finding, run};
 pub(crate) use table::{TABLE, find};
