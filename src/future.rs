@@ -165,6 +165,17 @@ pub(crate) fn lock_wait(limit: Duration) -> Duration {
     limit * 3 / 4
 }
 
+/// Waits for the output, and says whether there was anything to wait for.
+pub(crate) async fn noting_wait<F: Future>(awaited: F) -> (F::Output, bool) {
+    let (mut awaited, mut has_waited) = (pin!(awaited), false);
+    poll_fn(|context| {
+        let polled = awaited.as_mut().poll(context);
+        has_waited |= polled.is_pending();
+        polled.map(|output| (output, has_waited))
+    })
+    .await
+}
+
 /// Waits for both at once. The macro of `tokio` would bring a crate of macros along.
 pub(crate) async fn both<A: Future, B: Future>(one: A, other: B) -> (A::Output, B::Output) {
     let (mut one, mut other) = (pin!(one), pin!(other));

@@ -1,7 +1,7 @@
 //! A key store in memory, whose keys can be replaced.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     sync::{Arc, RwLock, RwLockWriteGuard},
 };
@@ -35,7 +35,8 @@ pub struct KeyRing(Arc<RwLock<Keys>>);
 
 #[derive(Clone, Default)]
 struct Keys {
-    sets: HashMap<KeyId, Arc<KeySet>>,
+    /// Few keys are found faster by comparing than by hashing.
+    sets: BTreeMap<KeyId, Arc<KeySet>>,
     /// The id of each secret, by the fingerprints of the secret.
     owners: HashMap<Vec<u8>, KeyId>,
 }

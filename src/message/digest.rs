@@ -11,7 +11,7 @@ pub(crate) const MAX_LEN: usize = 64;
 #[derive(Clone, Copy)]
 pub(crate) struct HashOutput {
     bytes: [u8; MAX_LEN],
-    len: usize,
+    len: u8,
 }
 
 impl HashOutput {
@@ -19,12 +19,12 @@ impl HashOutput {
     pub(crate) fn new(bytes: &[u8]) -> Self {
         let mut output = Self {
             bytes: [0; MAX_LEN],
-            len: bytes.len().min(MAX_LEN),
+            len: 0,
         };
-        if let (Some(to), Some(from)) =
-            (output.bytes.get_mut(..output.len), bytes.get(..output.len))
-        {
+        let len = bytes.len().min(MAX_LEN);
+        if let (Some(to), Some(from)) = (output.bytes.get_mut(..len), bytes.get(..len)) {
             to.copy_from_slice(from);
+            output.len = u8::try_from(len).unwrap_or_default();
         }
         output
     }
@@ -42,7 +42,7 @@ impl HashOutput {
 
 impl AsRef<[u8]> for HashOutput {
     fn as_ref(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+        self.bytes.get(..self.len.into()).unwrap_or_default()
     }
 }
 
@@ -72,14 +72,14 @@ pub enum DigestAlgorithm {
 #[derive(Clone)]
 pub(crate) enum RunningDigest {
     Sha256(Sha256),
-    Sha512(Sha512),
+    Sha512(Box<Sha512>),
 }
 
 impl RunningDigest {
     pub(crate) fn new(algorithm: DigestAlgorithm) -> Self {
         match algorithm {
             DigestAlgorithm::Sha256 => Self::Sha256(Sha256::new()),
-            DigestAlgorithm::Sha512 => Self::Sha512(Sha512::new()),
+            DigestAlgorithm::Sha512 => Self::Sha512(Box::default()),
         }
     }
 

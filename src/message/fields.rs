@@ -16,6 +16,10 @@ pub(crate) fn single<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,
 ) -> Result<Option<&'h HeaderValue>, Fault> {
+    // Nearly always no name has a second line, which is known without a look at any.
+    if headers.len() == headers.keys_len() {
+        return Ok(headers.get(name));
+    }
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() {
@@ -34,12 +38,8 @@ pub(crate) fn has_media_type(value: &HeaderValue, name: &str) -> bool {
 /// Returns whether a field is there, by what it means: `Content-Encoding: identity` names no coding
 /// (RFC 9110, section 8.4.1), and is as if it were absent.
 pub(crate) fn is_present(headers: &HeaderMap, name: &HeaderName) -> bool {
-    let mut lines = headers.get_all(name).iter();
-    if *name == CONTENT_ENCODING {
-        lines.any(|line| !names_no_coding(line))
-    } else {
-        lines.next().is_some()
-    }
+    headers.contains_key(name)
+        && (*name != CONTENT_ENCODING || !headers.get_all(name).iter().all(names_no_coding))
 }
 
 fn names_no_coding(line: &HeaderValue) -> bool {
@@ -93,6 +93,9 @@ pub(crate) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = He
 
 /// Returns whether `Upgrade` offers to go on with WebSocket.
 pub(crate) fn offers_websocket(headers: &HeaderMap) -> bool {
+    if !headers.contains_key(UPGRADE) {
+        return false;
+    }
     let lines = headers.get_all(UPGRADE).iter();
     let mut protocols = lines.flat_map(|line| line.as_bytes().split(|b| *b == b','));
     protocols.any(|protocol| {

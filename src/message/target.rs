@@ -160,7 +160,7 @@ pub(super) fn single_authority<'h>(
     let Some(value) = single(headers, name)? else {
         return Ok(None);
     };
-    authority_in(value.as_bytes(), name).map(Some)
+    authority_in(value.to_str().ok(), name).map(Some)
 }
 
 /// The authority that the nearest proxy wrote: the last one of a list, and of several lines. Each
@@ -172,20 +172,15 @@ pub(super) fn last_authority<'h>(
     let Some(line) = headers.get_all(name).iter().next_back() else {
         return Ok(None);
     };
-    let last = line.as_bytes().rsplit(|b| *b == b',').next();
-    authority_in(last.unwrap_or_default().trim_ascii(), name).map(Some)
+    let last = line.to_str().ok().and_then(|line| line.rsplit(',').next());
+    authority_in(last.map(str::trim_ascii), name).map(Some)
 }
 
-fn authority_in<'h>(value: &'h [u8], name: &HeaderName) -> Result<&'h str, Fault> {
+fn authority_in<'h>(value: Option<&'h str>, name: &HeaderName) -> Result<&'h str, Fault> {
     // A comparison decides later whether the authority is one of ours. Here it only must not be
     // anything else.
     let never = |b| matches!(b, b'@' | b'/' | b'?' | b'#' | b'\\' | b',' | b' ' | b'\t');
-    // Without a way out of the loop, so that it takes many bytes at a time.
-    let is_plain = |b: u8| b.is_ascii() & !never(b);
-    let authority = value
-        .iter()
-        .fold(!value.is_empty(), |all, b| all & is_plain(*b));
-    let authority = str::from_utf8(value).ok().filter(|_| authority);
+    let authority = value.filter(|value| !value.is_empty() && !value.bytes().any(never));
     authority.ok_or_else(|| malformed(format!("`{name}` is not an authority")))
 }
 

@@ -51,12 +51,13 @@ fn plain_digits(text: &[u8]) -> Option<u64> {
 }
 
 fn digits(text: &[u8]) -> Option<u64> {
-    let is_plain = text.iter().fold(true, |all, b| all & b.is_ascii_digit());
-    if !is_plain || !(1..=MAX_DIGITS).contains(&text.len()) {
+    if !(1..=MAX_DIGITS).contains(&text.len()) {
         return None;
     }
-    let digits = text.iter().map(|byte| u64::from(byte - b'0'));
-    Some(digits.fold(0, |number, digit| number * 10 + digit))
+    text.iter().try_fold(0, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit < 10).then(|| number * 10 + u64::from(digit))
+    })
 }
 
 const DAY: u64 = 24 * 60 * 60;

@@ -74,6 +74,7 @@ impl Claim {
     /// A claim that must be remembered until `deadline`, without a place or a signed time, and
     /// with a retention of zero. It is an attempt of its own; a clone of it is the same attempt.
     #[must_use]
+    #[inline]
     pub fn new(namespace: Arc<str>, key_id: KeyId, nonce: Nonce, deadline: Timestamp) -> Self {
         Self {
             namespace,
@@ -96,6 +97,7 @@ impl Claim {
     /// and query are not part of it: anybody can make up any number of them, and each would be one
     /// more use of the same message.
     #[must_use]
+    #[inline]
     pub fn at_place(mut self, method: Method, path: impl Into<Arc<str>>) -> Self {
         self.place = Some(Place {
             method,
@@ -112,6 +114,7 @@ impl Claim {
     /// to a message that has [`OPEN_PLACES`](Self::OPEN_PLACES) of them: it refuses the claim with
     /// [`StoreErrorKind::TooManyPlaces`](crate::error::StoreErrorKind::TooManyPlaces).
     #[must_use]
+    #[inline]
     pub fn at_open_place(mut self, method: Method, path: impl Into<Arc<str>>) -> Self {
         self.place = Some(Place {
             method,
@@ -129,6 +132,7 @@ impl Claim {
 
     /// Adds the signed time, and how far ahead of a server's clock it may be.
     #[must_use]
+    #[inline]
     pub fn signed(mut self, at: Timestamp, max_skew: Duration) -> Self {
         self.signed_at = Some(at);
         self.max_skew = max_skew;
@@ -148,6 +152,7 @@ impl Claim {
     /// Adds the longest time for which any claim of this namespace may have to be remembered: one
     /// for all claims of a namespace.
     #[must_use]
+    #[inline]
     pub fn with_retention(mut self, retention: Duration) -> Self {
         self.retention = retention;
         self

@@ -172,6 +172,7 @@ impl Memory {
     }
 
     /// A claim on these terms.
+    #[inline]
     pub(crate) fn claim(&self, key_id: KeyId, nonce: Nonce, deadline: Timestamp) -> Claim {
         let namespace = Arc::clone(&self.namespace);
         Claim::new(namespace, key_id, nonce, deadline).with_retention(self.retention)

@@ -3,7 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, header::CONTENT_ENCODING};
+use http::{
+    HeaderMap, HeaderName,
+    header::{CONNECTION, CONTENT_ENCODING},
+};
 use smallvec::SmallVec;
 
 use super::{
@@ -47,35 +50,11 @@ pub(crate) struct Trust<'s> {
     pub(crate) whole: Compared,
 }
 
-/// Admits signatures of a request, or of a response, with these headers. The messages are built from
-/// the head of the request, also those of a response.
-pub(crate) async fn admit_over_head<'h>(
+/// Takes out the signatures that are not fresh, and looks up the keys of the others.
+pub(crate) async fn look_up<M>(
     trust: &Trust<'_>,
-    head: &Head<'_>,
-    headers: &HeaderMap,
-    candidates: &mut Candidates<'h>,
-) -> Result<Signatures<'h>, Refused> {
-    // Read once, and only for a signature under a known key.
-    let mut nominated = None;
-    let build = |build: Build<'h>, room: &mut Room| {
-        let message = build(head, room)?;
-        check_encoding(headers, &message)?;
-        let nominated = match &nominated {
-            Some(known) => known,
-            None => &*nominated.insert(nominated_fields(headers)?),
-        };
-        check_connection(nominated, &message)?;
-        Ok(message)
-    };
-    admit(trust, candidates, build).await
-}
-
-/// Admits signatures whose messages are built by `build`.
-pub(crate) async fn admit<'h, M>(
-    trust: &Trust<'_>,
-    candidates: &mut Candidates<'h, M>,
-    mut build: impl FnMut(M, &mut Room) -> Result<Message, Fault>,
-) -> Result<Signatures<'h>, Refused> {
+    candidates: &mut Candidates<'_, M>,
+) -> Result<Keys, Refused> {
     if candidates.len() > MAX_SIGNATURES {
         return Err(malformed(format!("more than {MAX_SIGNATURES} signatures")).into());
     }
@@ -101,10 +80,63 @@ pub(crate) async fn admit<'h, M>(
     let found = find_all(trust, candidates).await?;
     // The look-up may have taken a while, in which secrets expire or begin to be valid.
     let is_timed = found.iter().flatten().any(|keys| keys.is_timed());
-    let admitted_at = if is_timed { trust.clock.now() } else { now };
+    Ok(Keys {
+        found,
+        known_at: if is_timed { trust.clock.now() } else { now },
+        first_fault,
+        too_old,
+    })
+}
 
+/// The keys of the signatures that are fresh.
+pub(crate) struct Keys {
+    found: Found,
+    known_at: Timestamp,
+    /// Why the first of those that were taken out does not count.
+    first_fault: Option<Fault>,
+    too_old: Option<Box<TooOld>>,
+}
+
+/// Admits signatures of a request, or of a response, with these headers. The messages are built from
+/// the head of the request, also those of a response.
+pub(crate) fn admit_over_head<'h>(
+    trust: &Trust<'_>,
+    head: &Head<'_>,
+    headers: &HeaderMap,
+    candidates: &mut Candidates<'h>,
+    keys: Keys,
+    admitted: &mut Signatures<'h>,
+) -> Result<(), Refused> {
+    // Read once, and only for a signature under a known key.
+    let mut nominated = None;
+    let build = |build: Build<'h>, room: &mut Room| {
+        let message = build(head, room)?;
+        check_encoding(headers, &message)?;
+        let nominated = match &nominated {
+            Some(known) => known,
+            None => &*nominated.insert(nominated_fields(headers)?),
+        };
+        check_connection(nominated, &message)?;
+        Ok(message)
+    };
+    admit(trust, candidates, keys, build, admitted)
+}
+
+/// Admits signatures whose messages are built by `build`: puts them where they stay, without a copy.
+pub(crate) fn admit<'h, M>(
+    trust: &Trust<'_>,
+    candidates: &mut Candidates<'h, M>,
+    keys: Keys,
+    mut build: impl FnMut(M, &mut Room) -> Result<Message, Fault>,
+    admitted: &mut Signatures<'h>,
+) -> Result<(), Refused> {
+    let Keys {
+        found,
+        known_at,
+        mut first_fault,
+        too_old,
+    } = keys;
     let mut room = Room::new();
-    let mut admitted = Signatures::new();
     let mut macs = 0;
     for (candidate, keys) in candidates.drain(..).zip(found) {
         let Candidate {
@@ -136,7 +168,7 @@ pub(crate) async fn admit<'h, M>(
             other_macs: Vec::new(),
             keys,
             algorithm: trust.algorithm,
-            admitted_at,
+            admitted_at: known_at,
         };
         if same.is_none() && !signature.passes_over_head(&mut room)? {
             first_fault.get_or_insert_with(|| signature.mismatch(trust.whole));
@@ -155,7 +187,7 @@ pub(crate) async fn admit<'h, M>(
         }
     }
     if !admitted.is_empty() {
-        return Ok(admitted);
+        return Ok(());
     }
     let fault = first_fault.unwrap_or_else(|| Fault::new(FaultKind::Missing, "no signature"));
     Err(Refused { fault, too_old })
@@ -235,6 +267,9 @@ fn check_encoding(headers: &HeaderMap, message: &Message) -> Result<(), Fault> {
 
 /// Returns what `Connection` nominates. No client sends more than a few options.
 fn nominated_fields(headers: &HeaderMap) -> Result<Vec<HeaderName>, Fault> {
+    if !headers.contains_key(CONNECTION) {
+        return Ok(Vec::new());
+    }
     let options: Vec<_> = connection_options(headers).take(MAX_OPTIONS + 1).collect();
     if options.len() > MAX_OPTIONS {
         return Err(malformed(format!(

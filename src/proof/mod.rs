@@ -11,7 +11,7 @@ mod room;
 mod signature;
 mod unrecorded;
 
-pub(crate) use admit::{Refused, Trust, admit, admit_over_head};
+pub(crate) use admit::{Keys, Refused, Trust, admit, admit_over_head, look_up};
 pub(crate) use candidate::{Build, Candidate, Candidates, Parameters, Unsigned};
 pub(crate) use fed::{Arrived, Fed};
 pub(crate) use freshness::Freshness;

@@ -1,6 +1,8 @@
 //! The one signature that is proven, of those that were admitted: its MAC or its digests are those
 //! of what arrived, and it is fresh still.
 
+use std::mem;
+
 use bytes::Bytes;
 
 use super::{
@@ -8,7 +10,7 @@ use super::{
     candidate::Parameters,
     fed::Arrived,
     freshness::Freshness,
-    signature::{Signature, Signatures, invalid},
+    signature::{Signature, invalid},
 };
 use crate::{
     clock::Timestamp,
@@ -30,18 +32,18 @@ pub(crate) enum Several {
 
 /// A signature that was proven. Only [`prove`] can make one.
 #[derive(Debug)]
-pub(crate) struct ProvenSignature<'h>(Signature<'h>);
+pub(crate) struct ProvenSignature<'s, 'h>(&'s mut Signature<'h>);
 
 /// Proves one of these signatures, over what arrived. `read` takes parameters from a body or a text
 /// that was proven, and may refuse it; the times that it finds decide whether it is fresh.
-pub(crate) fn prove<'h, T>(
-    mut signatures: Signatures<'h>,
+pub(crate) fn prove<'s, 'h, T>(
+    signatures: &'s mut [Signature<'h>],
     arrived: &Arrived<'_>,
     several: Several,
     freshness: &Freshness,
     now: Timestamp,
     read: impl FnOnce(&mut Parameters<'h>) -> Result<T, Fault>,
-) -> Result<(ProvenSignature<'h>, T), Refused> {
+) -> Result<(ProvenSignature<'s, 'h>, T), Refused> {
     let fresh = |parameters: &Parameters<'_>| {
         freshness.check(now, parameters.signed_at, parameters.expires_at)
     };
@@ -73,11 +75,11 @@ pub(crate) fn prove<'h, T>(
             break;
         }
     }
-    let Some((index, _)) = proven else {
+    let proven = proven.map(|(index, _)| index);
+    let Some(signature) = proven.and_then(|index| signatures.get_mut(index)) else {
         let none = || invalid("no signature to verify".into());
         return Err(first_fault.unwrap_or_else(none).into());
     };
-    let mut signature = signatures.swap_remove(index);
     let found = read(&mut signature.parameters)?;
     fresh(&signature.parameters).map_err(|fault| {
         // A message that covers no time is not recorded for good, and is never too old.
@@ -90,7 +92,7 @@ pub(crate) fn prove<'h, T>(
     Ok((ProvenSignature(signature), found))
 }
 
-impl<'h> ProvenSignature<'h> {
+impl<'h> ProvenSignature<'_, 'h> {
     pub(crate) fn key_id(&self) -> &KeyId {
         self.0.key_id()
     }
@@ -104,7 +106,7 @@ impl<'h> ProvenSignature<'h> {
     }
 
     pub(crate) fn into_message(self) -> Message {
-        self.0.message
+        mem::take(&mut self.0.message)
     }
 
     /// The MAC that names this signature in a head. If several were claimed for one message

@@ -49,7 +49,7 @@ pub(crate) struct Lasts {
 
 impl Proven {
     pub(crate) fn new(
-        signature: ProvenSignature<'_>,
+        signature: ProvenSignature<'_, '_>,
         sent: &HeaderMap,
         scheme: Arc<str>,
         nonce: Option<Nonce>,

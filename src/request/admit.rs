@@ -2,16 +2,13 @@
 //! All of it before any of the body is read, unless the signature is in the body (Mailgun), or the time
 //! (Linear).
 
-use super::{
-    parse::Parsed,
-    state::{Admission, State},
-    verifier::Settings,
-};
+use super::{parse::Parsed, state::State, verifier::Settings};
 use crate::{
     error::Rejection,
     message::Head,
     once::Report,
-    proof::{Candidates, Compared, Refused, Signatures, Trust, admit_over_head},
+    proof::{Candidates, Compared, Keys, Refused, Signatures, Trust, admit_over_head, look_up},
+    scheme::Reading,
 };
 
 /// A request that is fresh and names a known key. If the head completes the signed message, its
@@ -23,13 +20,31 @@ pub struct Admitted<'h> {
 }
 
 impl Settings {
+    /// Looks up the keys of the fresh ones among the signatures that a request claims.
+    pub(super) async fn look_up(&self, candidates: &mut Candidates<'_>) -> Result<Keys, Refused> {
+        look_up(&self.trust(), candidates).await
+    }
+
     /// Admits the signatures that the head or the body of a request claims.
-    pub(super) async fn admit<'h>(
+    pub(super) fn admit<'h>(
         &self,
         head: &Head<'_>,
         candidates: &mut Candidates<'h>,
-    ) -> Result<Signatures<'h>, Refused> {
-        let trust = Trust {
+        keys: Keys,
+        admitted: &mut Signatures<'h>,
+    ) -> Result<(), Refused> {
+        admit_over_head(
+            &self.trust(),
+            head,
+            head.headers,
+            candidates,
+            keys,
+            admitted,
+        )
+    }
+
+    fn trust(&self) -> Trust<'_> {
+        Trust {
             algorithm: self.scheme.profile().algorithm,
             names_key: self.scheme.names_key(),
             keys: &*self.keys,
@@ -37,8 +52,7 @@ impl Settings {
             freshness: &self.freshness,
             timeout: self.memory.timeout(),
             whole: Compared::Head,
-        };
-        admit_over_head(&trust, head, head.headers, candidates).await
+        }
     }
 }
 
@@ -57,13 +71,19 @@ impl<'h> Parsed<'h> {
     /// Panics if there is something to wait for, outside of a Tokio runtime with its timer.
     pub async fn admit(self) -> Result<Admitted<'h>, Rejection> {
         let Self { mut state } = self;
-        if let Admission::Claimed(candidates) = &mut state.admission {
-            let settings = &state.verifier.settings;
-            let admitted = settings.admit(&state.head, candidates).await;
-            state.admission = Admission::Signed(admitted.map_err(|refused| {
-                let rejection = refuse(refused, state.report.as_ref());
-                state.verifier.answered(rejection)
-            })?);
+        let State {
+            verifier,
+            head,
+            report,
+            reading,
+            signatures,
+            ..
+        } = &mut *state;
+        if let Reading::InHead(candidates) = reading {
+            let settings = &verifier.settings;
+            let keys = settings.look_up(candidates).await;
+            let admitted = keys.and_then(|keys| settings.admit(head, candidates, keys, signatures));
+            admitted.map_err(|refused| verifier.answered(refuse(refused, report.as_ref())))?;
         }
         Ok(Admitted { state })
     }

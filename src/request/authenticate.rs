@@ -7,7 +7,7 @@ use super::{
     admit::refuse,
     payload::{Events, Snapshot, VerifiedPayload},
     receive::Received,
-    state::{Admission, State},
+    state::State,
     usable::Usable,
     verifier::{Settings, Verifier},
 };
@@ -16,7 +16,7 @@ use crate::{
     error::{Fault, FaultKind, Rejection},
     key::KeyId,
     once::{Claim, Nonce, NonceKind, Subject},
-    proof::{Arrived, Lasts, Parameters, Proven, Several, Signatures, prove},
+    proof::{Arrived, Lasts, Parameters, Proven, Several, prove},
 };
 
 /// A request that is authentic and fresh, and not yet known to be new.
@@ -47,11 +47,11 @@ impl Received<'_> {
         authentic.map_err(|rejection| verifier.answered(rejection))
     }
 
-    fn compare(self) -> Result<Authentic, Rejection> {
+    fn compare(mut self) -> Result<Authentic, Rejection> {
         let State {
             verifier,
             ref head,
-            admission,
+            ref mut signatures,
             report,
             body,
             formed,
@@ -69,10 +69,6 @@ impl Received<'_> {
             .into());
         }
         let now = settings.clock.now();
-        let signatures = match admission {
-            Admission::Signed(signatures) => signatures,
-            Admission::Claimed(_) | Admission::AwaitsBody(_) => Signatures::new(),
-        };
 
         let arrived = Arrived {
             fed,
@@ -122,7 +118,6 @@ impl Received<'_> {
             Some(formed) => (formed.given, formed.uncovered),
         };
         let name = Arc::clone(&settings.name);
-        let memory = Arc::clone(&settings.memory);
         let (signed_at, expires_at) = (parameters.signed_at, parameters.expires_at);
         let lasts = Lasts {
             fresh_until: settings.freshness.until(signed_at, expires_at),
@@ -134,7 +129,7 @@ impl Received<'_> {
             signed_from: signed_at.map(|at| at.saturating_sub(settings.freshness.max_skew)),
         };
         let proven = Proven::new(proven, head.headers, name, nonce, bytes, lasts);
-        let mut snapshot = Snapshot::new(proven, memory, head.target.prefix_len, charge);
+        let mut snapshot = Snapshot::new(proven, verifier.clone(), head.target.prefix_len, charge);
         snapshot.uncovered = uncovered;
         snapshot.answer = answer.map(Box::new);
         snapshot.events = claim
@@ -151,7 +146,7 @@ impl Received<'_> {
         let payload = VerifiedPayload::new(Arc::new(snapshot));
         Ok(Authentic {
             verifier: verifier.clone(),
-            usable: Usable::new(verifier, payload, claim, subject),
+            usable: Usable::new(payload, claim, subject),
         })
     }
 }

@@ -57,7 +57,7 @@ impl Verified {
 impl Authentic {
     /// Returns whether the scheme answers by itself, once the request is claimed.
     pub(super) fn is_answered(&self) -> bool {
-        self.usable.unread().payload.handshake().is_some()
+        self.usable.unread().payload.is_answered()
     }
 
     /// Once more, after something was waited for.

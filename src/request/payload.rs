@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response};
 use serde::de::DeserializeOwned;
 
-use super::budget::Charge;
+use super::{budget::Charge, verifier::Verifier};
 use crate::{
     clock::Timestamp,
     key::KeyId,
@@ -37,7 +37,7 @@ pub(super) struct Events {
 
 pub(super) struct Snapshot {
     proven: Proven,
-    memory: Arc<Memory>,
+    verifier: Verifier,
     /// The answer of the scheme itself: seldom there, and boxed to be small.
     pub(super) answer: Option<Box<Response<Bytes>>>,
     /// The whole body, if more of it arrived than is covered.
@@ -56,7 +56,7 @@ pub(super) struct Snapshot {
 impl Snapshot {
     pub(super) fn new(
         proven: Proven,
-        memory: Arc<Memory>,
+        verifier: Verifier,
         prefix_len: usize,
         charge: Charge,
     ) -> Self {
@@ -65,7 +65,7 @@ impl Snapshot {
             uncovered: None,
             answer: None,
             events: None,
-            memory,
+            verifier,
             prefix_len,
             _charge: charge,
         }
@@ -147,6 +147,10 @@ impl VerifiedPayload {
         self.0.answer.as_deref().cloned()
     }
 
+    pub(crate) fn is_answered(&self) -> bool {
+        self.0.answer.is_some()
+    }
+
     /// The method, if it is covered.
     #[must_use]
     pub fn method(&self) -> Option<&Method> {
@@ -215,8 +219,12 @@ impl VerifiedPayload {
     }
 
     /// Returns what remembers the request.
+    pub(super) fn verifier(&self) -> &Verifier {
+        &self.0.verifier
+    }
+
     pub(crate) fn memory(&self) -> &Memory {
-        &self.0.memory
+        &self.0.verifier.settings.memory
     }
 
     /// The covered headers, each once.

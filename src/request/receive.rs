@@ -10,17 +10,13 @@ use bytes::Bytes;
 use http_body::Body;
 use tokio::{runtime::Handle, time::timeout};
 
-use super::{
-    admit::Admitted,
-    budget::Charge,
-    state::{Admission, State},
-    verifier::Settings,
-};
+use super::{admit::Admitted, budget::Charge, state::State, verifier::Settings};
 use crate::{
     body::{self, Arriving},
     error::{Fault, Rejection, RejectionKind, malformed},
     message::BodyForm,
     proof::{Candidates, Fed, Signature, first_key},
+    scheme::Reading,
 };
 
 /// The longest body that is sorted or parsed on the thread of the runtime, in bytes.
@@ -73,7 +69,7 @@ impl<'h> Admitted<'h> {
 
 impl State<'_> {
     async fn take_over(&mut self, body: &Bytes) -> Result<(), Rejection> {
-        self.fed = Fed::new(self.admission.signatures());
+        self.fed = Fed::new(&self.signatures);
         if !body.is_empty() {
             self.fed.update(body)?;
         }
@@ -84,12 +80,12 @@ impl State<'_> {
     /// The body is whole.
     async fn arrived(&mut self) -> Result<(), Rejection> {
         // Boxed, so that what few schemes need makes the future no larger for all.
-        if let Admission::AwaitsBody(key_id) = &self.admission {
+        if let Reading::AfterBody(key_id) = &self.reading {
             let key_id = key_id.clone().into_owned();
             Box::pin(self.admit_from_body(key_id)).await?;
         }
         // One scheme signs all bodies in one form.
-        let first = self.admission.signatures().first();
+        let first = self.signatures.first();
         if let Some(form) = first.and_then(|first| first.message().body_form()) {
             let form = form.clone();
             Box::pin(self.form_body(form)).await?;
@@ -104,7 +100,7 @@ impl State<'_> {
     /// Waits until few enough requests are in the hands of handlers whose MAC is not compared yet.
     async fn wait_to_be_proven(&mut self) -> Result<(), Rejection> {
         let settings = &self.verifier.settings;
-        let key = first_key(self.admission.signatures()).unwrap_or_default();
+        let key = first_key(&self.signatures).unwrap_or_default();
         let turn = Arc::clone(&settings.unproven).acquire_owned();
         let turn = timeout(settings.memory.timeout(), turn);
         let turn = self.charge.wait_for(key, turn).await?;
@@ -124,12 +120,12 @@ impl State<'_> {
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
     {
         let settings = &self.verifier.settings;
-        self.fed = Fed::new(self.admission.signatures());
+        self.fed = Fed::new(&self.signatures);
         let arriving = Charged {
             charge: &mut self.charge,
             // Empty where it is not known yet.
-            key: first_key(self.admission.signatures()).unwrap_or_default(),
-            message: signed_by_head(self.admission.signatures()),
+            key: first_key(&self.signatures).unwrap_or_default(),
+            message: signed_by_head(&self.signatures),
             fed: &mut self.fed,
         };
         self.body = body::read(body, &settings.body, arriving).await?;
@@ -149,16 +145,19 @@ impl State<'_> {
         let candidates;
         (candidates, self.charge) = over_body(settings, len, "", charge, work).await?;
         let mut candidates = Candidates::from_vec(candidates?);
-        let admitting = Box::pin(settings.admit(&self.head, &mut candidates));
-        let admitted = self.charge.wait_for("", admitting).await?;
-        self.admission = Admission::Signed(admitted.map_err(Fault::from)?);
+        let looking_up = Box::pin(settings.look_up(&mut candidates));
+        let keys = self.charge.wait_for("", looking_up).await?;
+        let admitted = keys.and_then(|keys| {
+            settings.admit(&self.head, &mut candidates, keys, &mut self.signatures)
+        });
+        admitted.map_err(Fault::from)?;
         Ok(())
     }
 
     /// Puts the body into the form in which it is signed, and charges what that takes up.
     async fn form_body(&mut self, form: BodyForm) -> Result<(), Rejection> {
         let settings = &self.verifier.settings;
-        let key = first_key(self.admission.signatures()).unwrap_or_default();
+        let key = first_key(&self.signatures).unwrap_or_default();
         let bytes = self.body.clone();
         let work = move || form.rewrite(&bytes);
         let (len, charge) = (self.body.len(), self.charge.take());

@@ -66,7 +66,7 @@ impl Verifier {
         let mut parsed = first.parse(head)?;
         parsed.state.report = None;
         let admitted = parsed.admit().await?;
-        span.record("key_id", first_key(admitted.state.admission.signatures()));
+        span.record("key_id", first_key(&admitted.state.signatures));
         let mut admitted_beside = Vec::with_capacity(others.len());
         for other in others {
             let mut parsed = other.parse(head)?;

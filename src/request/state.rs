@@ -1,7 +1,7 @@
 //! The state that the stages of one request hand on: one box, so that each stage is as thin as a
 //! pointer, and nothing large is moved from one to the next.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
@@ -10,36 +10,17 @@ use super::{budget::Charge, verifier::Verifier};
 use crate::{
     message::{Formed, Head},
     once::Report,
-    proof::{Candidates, Fed, Signature, Signatures},
+    proof::{Fed, Signatures},
     scheme::Reading,
 };
-
-/// The signatures that count.
-#[derive(Debug)]
-pub(super) enum Admission<'h> {
-    /// The signatures that the head claims: at least one, and none counts yet.
-    Claimed(Candidates<'h>),
-    /// The admitted signatures: at least one.
-    Signed(Signatures<'h>),
-    /// The signature is in the body, and is under this key id.
-    AwaitsBody(Cow<'h, str>),
-}
-
-impl<'h> Admission<'h> {
-    /// None before they are admitted.
-    pub(super) fn signatures(&self) -> &[Signature<'h>] {
-        match self {
-            Self::Signed(signatures) => signatures,
-            Self::Claimed(_) | Self::AwaitsBody(_) => &[],
-        }
-    }
-}
 
 pub(super) struct State<'h> {
     pub(super) verifier: &'h Verifier,
     pub(super) head: Head<'h>,
     pub(super) report: Option<Report>,
-    pub(super) admission: Admission<'h>,
+    pub(super) reading: Reading<'h>,
+    /// Empty until they are admitted.
+    pub(super) signatures: Signatures<'h>,
     /// Empty until it is received.
     pub(super) body: Bytes,
     /// The body in the form in which it is signed, where that is not the one in which it arrived.
@@ -61,10 +42,8 @@ impl<'h> State<'h> {
             verifier,
             head,
             report,
-            admission: match reading {
-                Reading::InHead(candidates) => Admission::Claimed(candidates),
-                Reading::AfterBody(key_id) => Admission::AwaitsBody(key_id),
-            },
+            reading,
+            signatures: Signatures::new(),
             body: Bytes::new(),
             formed: None,
             fed: Fed::Nothing,
@@ -79,7 +58,8 @@ impl fmt::Debug for State<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("State")
             .field("head", &self.head)
-            .field("admission", &self.admission)
+            .field("reading", &self.reading)
+            .field("signatures", &self.signatures)
             .field("body", &self.body.len())
             .field("fed", &self.fed)
             .finish_non_exhaustive()

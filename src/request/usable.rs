@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use super::{payload::VerifiedPayload, verifier::Verifier};
+use super::payload::VerifiedPayload;
 use crate::{
     error::{Fault, Rejection},
     once::{Claim, Guarded, Subject, Ticket},
@@ -17,7 +17,6 @@ pub(super) enum Usable {
 
 /// A payload that nobody has read.
 pub(super) struct Unread {
-    verifier: Verifier,
     pub(super) payload: VerifiedPayload,
     /// The statements of the request under the other schemes that it is signed under.
     beside: Vec<Unread>,
@@ -25,7 +24,7 @@ pub(super) struct Unread {
 
 impl Unread {
     fn covers_signature_of(&self, other: &Self) -> bool {
-        let mut headers = other.verifier.settings.signature_headers.iter();
+        let mut headers = other.payload.verifier().settings.signature_headers.iter();
         headers.all(|name| self.payload.header(name).is_some())
     }
 }
@@ -35,7 +34,7 @@ impl Guarded for Unread {
     type Refusal = Rejection;
 
     fn check_freshness(&self) -> Result<(), Fault> {
-        let settings = &self.verifier.settings;
+        let settings = &self.payload.verifier().settings;
         let now = settings.clock.now();
         let (signed_at, expires_at) = (self.payload.signed_at(), self.payload.expires_at());
         settings.freshness.check(now, signed_at, expires_at)?;
@@ -53,15 +52,9 @@ impl Guarded for Unread {
 
 impl Usable {
     /// Without a claim, it may be used again.
-    pub(super) fn new(
-        verifier: &Verifier,
-        payload: VerifiedPayload,
-        claim: Option<Claim>,
-        subject: Subject,
-    ) -> Self {
-        let timeout = verifier.settings.memory.timeout();
+    pub(super) fn new(payload: VerifiedPayload, claim: Option<Claim>, subject: Subject) -> Self {
+        let timeout = payload.memory().timeout();
         let unread = Unread {
-            verifier: verifier.clone(),
             payload,
             beside: Vec::new(),
         };

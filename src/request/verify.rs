@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     error::Rejection,
+    future::noting_wait,
     message::{has_split_cookie, join_cookies},
     metrics::Stopwatch,
     proof::{SPAN, first_key},
@@ -120,12 +121,12 @@ impl Verifier {
             return Box::pin(self.take_through_several(head, body, refuse, ready, span)).await;
         }
         let admitted = self.parse(head)?.admit().await?;
-        let in_head = admitted.state.admission.signatures();
+        let in_head = &admitted.state.signatures;
         let signed_in_head = !in_head.is_empty();
         span.record("key_id", first_key(in_head));
         let received = admitted.receive(body).await?;
         if !signed_in_head {
-            span.record("key_id", first_key(received.state.admission.signatures()));
+            span.record("key_id", first_key(&received.state.signatures));
         }
         span.record("body_bytes", received.state.body.len());
         if self.awaits_supply() {
@@ -155,11 +156,14 @@ impl Authentic {
         }
         // Before the inner service is asked: a duplicate that waits holds no permit of it.
         self.wait_for_turn().await?;
-        let ready = match ready.await? {
+        let (ready, has_waited) = noting_wait(ready).await;
+        let ready = match ready? {
             Ok(ready) => ready,
             Err(error) => return Ok(Err(error)),
         };
-        self.check_freshness()?;
+        if has_waited {
+            self.check_freshness()?;
+        }
         let payload = self.usable.unread().payload.clone();
         let claimed = self.claim().await;
         let verified = claimed.map_err(|rejection| Refused::claim(rejection, payload))?;

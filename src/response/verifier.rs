@@ -24,7 +24,7 @@ use crate::{
     once::{Outcome, Signed, VerifiedAnswer},
     proof::{
         Arrived, Compared, Fed, Freshness, ProvenSignature, Several, Signature, Signatures, Trust,
-        admit_over_head, prove,
+        admit_over_head, look_up, prove,
     },
     scheme::{
         Describe as _,
@@ -233,9 +233,18 @@ impl Settings {
             self.scheme
                 .read_response(&sent.binding, head.status, &head.headers)?;
         let trust = self.trust();
-        let admitting = admit_over_head(&trust, &sent.head, &head.headers, &mut candidates);
-        let admitted = admitting.await?;
-        let signatures: Signatures<'_> = admitted.into_iter().map(Signature::into_owned).collect();
+        let keys = look_up(&trust, &mut candidates).await?;
+        let (headers, mut admitted) = (&head.headers, Signatures::new());
+        admit_over_head(
+            &trust,
+            &sent.head,
+            headers,
+            &mut candidates,
+            keys,
+            &mut admitted,
+        )?;
+        let mut signatures: Signatures<'_> =
+            admitted.into_iter().map(Signature::into_owned).collect();
         drop(candidates);
 
         let mut fed = if has_body(sent.head.method, head.status) {
@@ -251,7 +260,9 @@ impl Settings {
             signed: &body,
         };
         let (now, any) = (self.clock.now(), Several::Any);
-        let proven = prove(signatures, &arrived, any, &self.freshness, now, |_| Ok(()));
+        let proven = prove(&mut signatures, &arrived, any, &self.freshness, now, |_| {
+            Ok(())
+        });
         self.settle(sent, head, &proven?.0)?;
         Ok(body)
     }
@@ -273,7 +284,7 @@ impl Settings {
         &self,
         sent: &Sent<'_>,
         head: &mut response::Parts,
-        proven: &ProvenSignature<'_>,
+        proven: &ProvenSignature<'_, '_>,
     ) -> Result<(), Fault> {
         let signed_at = proven.parameters().signed_at;
         let signed_at =

@@ -18,7 +18,10 @@ use crate::{
     error::{Fault, FaultKind, SignError, SignErrorKind},
     key::{KeyId, KeyStore},
     once::{Claim, Memory, NonceKind},
-    proof::{Arrived, Compared, Fed, Freshness, Parameters, Several, Trust, admit, prove},
+    proof::{
+        Arrived, Compared, Fed, Freshness, Parameters, Several, Signatures, Trust, admit, look_up,
+        prove,
+    },
 };
 
 pub(super) struct Settings {
@@ -68,7 +71,9 @@ impl Settings {
             whole: Compared::Token,
         };
         let mut candidates = smallvec![candidate];
-        let signatures = admit(&trust, &mut candidates, |message, _| Ok(message)).await?;
+        let keys = look_up(&trust, &mut candidates).await?;
+        let (build, mut signatures) = (|message, _: &mut _| Ok(message), Signatures::new());
+        admit(&trust, &mut candidates, keys, build, &mut signatures)?;
         let nothing = Bytes::new();
         let arrived = Arrived {
             fed: &Fed::NoBody,
@@ -84,7 +89,7 @@ impl Settings {
             Ok(claims)
         };
         let (now, any) = (self.clock.now(), Several::Any);
-        let (proven, claims) = prove(signatures, &arrived, any, &self.freshness, now, read)?;
+        let (proven, claims) = prove(&mut signatures, &arrived, any, &self.freshness, now, read)?;
         let deadline = claims.expires_at.saturating_add(self.freshness.margin);
         let (key_id, nonce) = (proven.key_id().clone(), proven.nonce(&nothing));
         let claim = self.memory.claim(key_id, nonce, deadline);

@@ -22,55 +22,37 @@ pub(super) enum Handling {
 }
 
 impl LayerSettings {
-    /// Waits for the service that was called, and watches what becomes of the request.
-    pub(super) async fn handle<F, R, E>(
+    /// Lets the answer of the service leave if the transaction allows it.
+    pub(super) async fn judge<R: Body>(
         &self,
-        calling: F,
-        handling: Handling,
+        response: Response<R>,
+        fate: FateCell<Rejection>,
         asked: Asked,
-    ) -> Result<Response<ResponseBody<R>>, E>
-    where
-        F: Future<Output = Result<Response<R>, E>> + Send + 'static,
-        E: Send + 'static,
-        R: Body<Data: Send, Error: Send> + Send + 'static,
-    {
-        match handling {
-            Handling::Plain => calling.await.map(|response| self.answer(response, asked)),
-            Handling::Leased(kept, running) => {
-                let handling = async move {
-                    let handled = under_lease(calling, kept).await;
-                    drop(running);
-                    handled
-                };
-                let handled = Detached::new(handling, None).wait().await;
-                handled.map(|response| self.leave(response, asked))
+    ) -> Response<ResponseBody<R>> {
+        let status = response.status();
+        match Box::pin(fate.judge(status, self.confirm.as_ref())).await {
+            Verdict::Leaves => self.answer(response, asked),
+            Verdict::LeavesFor(rejection) => {
+                fate.in_span(|| rejection.report());
+                self.answer(response, asked)
             }
-            Handling::InTransaction(fate) => {
-                let response = calling.await?;
-                let status = response.status();
-                Ok(
-                    match Box::pin(fate.judge(status, self.confirm.as_ref())).await {
-                        Verdict::Leaves => self.answer(response, asked),
-                        Verdict::LeavesFor(rejection) => {
-                            fate.in_span(|| rejection.report());
-                            self.answer(response, asked)
-                        }
-                        Verdict::Refused(rejection) => {
-                            fate.in_span(|| self.report(&rejection));
-                            self.render(&rejection, asked)
-                        }
-                    },
-                )
+            Verdict::Refused(rejection) => {
+                fate.in_span(|| self.report(&rejection));
+                self.render(&rejection, asked)
             }
         }
     }
 
-    fn answer<R: Body>(&self, response: Response<R>, asked: Asked) -> Response<ResponseBody<R>> {
+    pub(super) fn answer<R: Body>(
+        &self,
+        response: Response<R>,
+        asked: Asked,
+    ) -> Response<ResponseBody<R>> {
         self.leave(response.map(ResponseBody::inner), asked)
     }
 
     /// The handler's answer is about one signed request: it is nobody else's.
-    fn leave<B>(&self, mut response: Response<B>, asked: Asked) -> Response<B> {
+    pub(super) fn leave<B>(&self, mut response: Response<B>, asked: Asked) -> Response<B> {
         // A layer behind that wants more covered does not know how the scheme asks for it.
         if response.status() == StatusCode::UNAUTHORIZED
             && let Some(rejection) = response.extensions().get::<Rejection>()
@@ -85,6 +67,25 @@ impl LayerSettings {
             .or_insert(HeaderValue::from_static("private, no-store"));
         response
     }
+}
+
+/// Lets the service that was called go on under the lease when its client has gone.
+pub(super) fn detach<F, R, E>(
+    calling: F,
+    kept: KeptLease,
+    running: Option<OwnedSemaphorePermit>,
+) -> Detached<impl Future<Output = Result<Response<ResponseBody<R>>, E>> + Send + 'static>
+where
+    F: Future<Output = Result<Response<R>, E>> + Send + 'static,
+    E: Send + 'static,
+    R: Body<Data: Send, Error: Send> + Send + 'static,
+{
+    let handling = async move {
+        let handled = under_lease(calling, kept).await;
+        drop(running);
+        handled
+    };
+    Detached::new(handling, None)
 }
 
 /// Runs the handler, and then completes or releases its lease.

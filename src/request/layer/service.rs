@@ -21,7 +21,10 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use super::{
-    handling::Handling, left_over::Watched, response::ResponseBody, settings::LayerSettings,
+    handling::{Handling, detach},
+    left_over::Watched,
+    response::ResponseBody,
+    settings::LayerSettings,
 };
 use crate::{
     error::{Rejection, RejectionKind},
@@ -66,24 +69,39 @@ impl<S> Verify<S> {
         let (mut head, body) = request.into_parts();
         ResponseFuture::new(async move {
             let asked = settings.verifier.asked(&head.headers);
-            match settings.verify(&mut head, body, &mut service).await {
-                Ok((body, handling)) => {
-                    let calling = service.call(Request::from_parts(head, body));
-                    settings.handle(calling, handling, asked).await
-                }
+            // In a box of its own: allocators have boxes of up to 1 KiB at hand, and none of twice that.
+            let verifying = Box::pin(settings.verify(&mut head, body, &mut service));
+            let verified = match verifying.await {
+                Ok(verified) => verified,
                 // The verifier has reported it.
-                Err(Early::Rejection(rejection)) => Ok(settings.render(&rejection, asked)),
+                Err(Early::Rejection(rejection)) => return Ok(settings.render(&rejection, asked)),
                 Err(Early::Duplicate(refused)) => {
                     // No handler runs for it: what is scarce there is for other requests.
                     drop(service);
                     // Boxed, so that what few requests need makes the future no larger for all.
-                    match Box::pin(settings.answer_to_duplicate(&head, refused)).await {
+                    return match Box::pin(settings.answer_to_duplicate(&head, refused)).await {
                         Ok(answer) => Ok(answer.map(ResponseBody::of_layer)),
                         Err(rejection) => Ok(settings.render(&rejection, asked)),
-                    }
+                    };
                 }
-                Err(Early::Answer(answer)) => Ok(answer.map(ResponseBody::of_layer)),
-                Err(Early::Failed(error)) => Err(error),
+                Err(Early::Answer(answer)) => return Ok(answer.map(ResponseBody::of_layer)),
+                Err(Early::Failed(error)) => return Err(error),
+            };
+            if unread(&verified).is_some_and(VerifiedPayload::is_answered) {
+                let answer = Box::pin(shake_hands(verified)).await;
+                return Ok(answer.map(ResponseBody::of_layer));
+            }
+            let (body, handling) = settings.hand_on(&mut head, verified);
+            let calling = service.call(Request::from_parts(head, I::from(body)));
+            match handling {
+                Handling::Plain => Ok(settings.answer(calling.await?, asked)),
+                Handling::Leased(kept, running) => {
+                    let handled = detach(calling, kept, running).wait().await;
+                    handled.map(|response| settings.leave(response, asked))
+                }
+                Handling::InTransaction(fate) => {
+                    Ok(settings.judge(calling.await?, fate, asked).await)
+                }
             }
         })
     }
@@ -114,7 +132,7 @@ impl LayerSettings {
         head: &mut Parts,
         body: B,
         service: &mut S,
-    ) -> Result<(I, Handling), Early<S::Error>>
+    ) -> Result<Verified, Early<S::Error>>
     where
         S: Service<Request<I>>,
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
@@ -123,8 +141,8 @@ impl LayerSettings {
         if has_split_cookie(head) {
             join_cookies(&mut head.headers);
         }
-        let body = Watched::new(body, head, &self.left_over);
-        let strip = self.strip_uncovered;
+        // In one place, because each stage that it is handed through would keep room for it.
+        let body = pin!(Watched::new(body, head, &self.left_over));
         if let Some(answer) = self.verifier.handshake(head) {
             return Err(Early::Answer(answer));
         }
@@ -143,7 +161,6 @@ impl LayerSettings {
             let refuse = self.refuse.as_ref()?;
             refuse(head, payload).map(Early::Answer)
         };
-        // In one place, because each stage that it is handed through would keep room for it.
         let readiness = pin!(async {
             if matches!(self.verifier.processing(), Processing::Retryable { .. }) {
                 can_be_kept()?;
@@ -167,23 +184,19 @@ impl LayerSettings {
             Err(refused) => return Err(refused.rejection.into()),
         };
         let (verified, ready) = verified?;
-        let payload = match &verified {
-            Verified::Pending(pending) => Some(pending.unread()),
-            verified => verified.payload(),
-        };
-        if let Some(answer) = payload.and_then(VerifiedPayload::handshake) {
-            if let Verified::Leased(_, lease) = verified {
-                // Nobody handles it: the lease ends by itself if the store cannot be told.
-                let _ = Box::pin(lease.complete()).await;
+        match ready {
+            None if !unread(&verified).is_some_and(VerifiedPayload::is_answered) => {
+                Err(not_ready(Duration::ZERO).into())
             }
-            return Err(Early::Answer(answer));
+            _ => Ok(verified),
         }
-        if ready.is_none() {
-            // Such a request is answered above.
-            return Err(not_ready(Duration::ZERO).into());
-        }
+    }
+
+    /// Puts what was verified in the place of what was sent.
+    fn hand_on(&self, head: &mut Parts, verified: Verified) -> (Bytes, Handling) {
+        let strip = self.strip_uncovered;
         self.verifier.withdraw_upgrade(head);
-        let (body, handling) = match verified {
+        match verified {
             Verified::Claimed(payload) | Verified::Unclaimed(payload) => {
                 (hand_over(head, payload, strip), Handling::Plain)
             }
@@ -209,9 +222,26 @@ impl LayerSettings {
                 head.extensions.insert(UnprovenSlot::holding(unproven));
                 (Bytes::new(), Handling::InTransaction(fate))
             }
-        };
-        Ok((I::from(body), handling))
+        }
     }
+}
+
+/// The payload, also if nothing is recorded of it yet.
+fn unread(verified: &Verified) -> Option<&VerifiedPayload> {
+    match verified {
+        Verified::Pending(pending) => Some(pending.unread()),
+        verified => verified.payload(),
+    }
+}
+
+/// Answers a handshake, which nobody handles.
+async fn shake_hands(verified: Verified) -> Response<Bytes> {
+    let answer = unread(&verified).and_then(VerifiedPayload::handshake);
+    if let Verified::Leased(_, lease) = verified {
+        // The lease ends by itself if the store cannot be told.
+        let _ = lease.complete().await;
+    }
+    answer.unwrap_or_default()
 }
 
 /// Waits until the service is ready, which may take something scarce, such as a permit: it is given
