@@ -122,22 +122,25 @@ impl Table {
     /// Returns how many records share the upper half of this fingerprint: those of one message.
     /// They have one home, or two beside each other.
     pub(super) fn count_of_message(&self, fingerprint: u64) -> usize {
-        let first = home(self.slots(), fingerprint & OF_MESSAGE);
+        let tag = tag(fingerprint);
+        let mut from = home(self.slots(), fingerprint & OF_MESSAGE);
         let last = home(self.slots(), fingerprint | !OF_MESSAGE);
         let mut count = 0;
-        for at in first.. {
-            match self.tags.get(at) {
-                None => break,
-                Some(&FREE) if at >= last => break,
-                Some(&FREE) => {}
-                Some(_) => {
-                    let record = self.waiting.get(at).or_else(|| self.slots.get(at));
-                    let is_alike = |record: &Record| {
-                        record.fingerprint & OF_MESSAGE == fingerprint & OF_MESSAGE
-                    };
-                    count += usize::from(record.is_some_and(is_alike));
+        while let Some(tags) = self.tags.get(from..)
+            && let Some(found) = memchr2(tag, FREE, tags)
+        {
+            let at = from + found;
+            if self.tags.get(at) == Some(&FREE) {
+                if at >= last {
+                    break;
                 }
+            } else {
+                let record = self.waiting.get(at).or_else(|| self.slots.get(at));
+                let is_alike =
+                    |record: &Record| (record.fingerprint ^ fingerprint) & OF_MESSAGE == 0;
+                count += usize::from(record.is_some_and(is_alike));
             }
+            from = at + 1;
         }
         count
     }
@@ -284,9 +287,11 @@ fn home(slots: usize, fingerprint: u64) -> usize {
     scale(fingerprint, slots - (slots / 8).min(128))
 }
 
-/// The lowest bits of a fingerprint.
+/// Eight bits of a fingerprint. They are of its message, so that the records of one message are told
+/// from others by their tags alone; and they are none of the upper bits, which a home is made of.
 fn tag(fingerprint: u64) -> u8 {
-    fingerprint.to_le_bytes()[0].max(FREE + 1)
+    let [.., lowest_of_message, _, _, _, _] = fingerprint.to_be_bytes();
+    lowest_of_message.max(FREE + 1)
 }
 
 /// Records that have a slot, but are not written to it yet.
