@@ -148,6 +148,11 @@ pub(crate) struct SignArgs {
     #[arg(value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) url: String,
 
+    /// Where clients reach the service, if the URL is not what they sign; a path is a prefix that a
+    /// proxy takes off
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) origin: Option<String>,
+
     /// The signed time: seconds since 1970, or such as 2026-11-29T10:00:00Z [default: now]
     #[arg(long, value_name = "TIME", value_parser = time::parse)]
     pub(crate) at: Option<Timestamp>,

@@ -51,10 +51,30 @@ impl Fault {
 impl From<toml::de::Error> for Fault {
     fn from(error: toml::de::Error) -> Self {
         Self {
-            what: error.message().to_owned(),
+            what: in_toml_words(error.message()),
             at: error.span(),
             advice: meant(error.message()).map(|near| format!("did you mean `{near}`?")),
         }
+    }
+}
+
+/// The words of the reader, with those of TOML in place of Rust's.
+fn in_toml_words(message: &str) -> String {
+    let whole = "expected a whole number, and none below zero";
+    let said = [
+        ("unknown field ", "unknown key "),
+        ("missing field ", "missing key "),
+        ("unknown variant ", "unknown value "),
+        ("expected a sequence", "expected a list"),
+        ("expected u64", whole),
+        ("expected usize", whole),
+    ];
+    let said = said.iter().fold(message.to_owned(), |text, (rust, toml)| {
+        text.replace(rust, toml)
+    });
+    match said.split_once("expected struct ") {
+        Some((before, _)) => format!("{before}expected a table"),
+        None => said,
     }
 }
 

@@ -6,7 +6,7 @@ use countersign::{
     clock::SystemClock,
     inspect::{Inspected, Piece},
 };
-use http::{HeaderName, HeaderValue, Request, Response, Uri};
+use http::{HeaderName, HeaderValue, Request, Response, Uri, header::HOST, uri::InvalidUri};
 use serde_json::json;
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     exit::{Exit, Failure},
     http_client,
     printer::{Printer, Span, visible},
-    request::body_of,
+    request::{at_origin, body_of},
     runtime::block_on,
     scheme::{self, Chosen},
     secret,
@@ -34,6 +34,10 @@ pub(super) fn run(args: &SignArgs, printer: &Printer) -> Result<Exit, Failure> {
         ));
     };
     let mut request = unsigned(args)?;
+    let target = request.uri().clone();
+    if let Some(origin) = &args.origin {
+        *request.uri_mut() = whole(&at_origin(origin, &target), origin)?;
+    }
     request.extensions_mut().insert(chosen.supplied.clone());
     let now = args.at.unwrap_or_else(|| SystemClock::default().now());
     let signer = chosen
@@ -65,6 +69,11 @@ pub(super) fn run(args: &SignArgs, printer: &Printer) -> Result<Exit, Failure> {
     if args.print_message {
         return print_message(&chosen, &signed, printer);
     }
+    let signed = match &args.origin {
+        None => signed,
+        Some(_) => lead(signed, request.uri(), &target)?,
+    };
+    *request.uri_mut() = target;
     if args.send {
         return send(signed, printer);
     }
@@ -91,21 +100,7 @@ fn unsigned(args: &SignArgs) -> Result<Request<Bytes>, Failure> {
         (None, Some(file)) => body_of(file)?,
         (None, None) => Bytes::new(),
     };
-    let url_advice = "write the whole URL, such as https://example.com/hooks";
-    let uri: Uri = args.url.parse().map_err(|error| {
-        Failure::usage(
-            format!("`{}` is not a URL", args.url),
-            format!("{error}"),
-            url_advice,
-        )
-    })?;
-    if uri.scheme().is_none() || uri.authority().is_none() {
-        return Err(Failure::usage(
-            format!("`{}` is not a whole URL", args.url),
-            "the request goes to a host, and some schemes cover it",
-            url_advice,
-        ));
-    }
+    let uri = whole(&args.url.parse(), &args.url)?;
     let mut request = Request::builder().method(args.method.clone()).uri(uri);
     for header in &args.headers {
         let (name, value) = read_header(header)?;
@@ -118,6 +113,54 @@ fn unsigned(args: &SignArgs) -> Result<Request<Bytes>, Failure> {
             "check URL and headers",
         )
     })
+}
+
+/// A URL with a host.
+fn whole(read: &Result<Uri, InvalidUri>, text: &str) -> Result<Uri, Failure> {
+    let advice = "write the whole URL, such as https://example.com/hooks";
+    match read {
+        Err(error) => Err(Failure::usage(
+            format!("`{text}` is not a URL"),
+            error.to_string(),
+            advice,
+        )),
+        Ok(uri) if uri.scheme().is_none() || uri.authority().is_none() => Err(Failure::usage(
+            format!("`{text}` is not a whole URL"),
+            "the request goes to a host, and some schemes cover it",
+            advice,
+        )),
+        Ok(uri) => Ok(uri.clone()),
+    }
+}
+
+/// Leads a request to its target, though it was signed for another host: the host stays in `Host`. If
+/// the scheme has changed the URL, the query goes along.
+fn lead(
+    mut signed: Request<Bytes>,
+    unsigned: &Uri,
+    target: &Uri,
+) -> Result<Request<Bytes>, Failure> {
+    let cannot = |why: String| Failure::usage("the request cannot be led to its URL", why, "");
+    if let (Some(authority), false) = (
+        signed.uri().authority(),
+        signed.headers().contains_key(HOST),
+    ) {
+        let host = HeaderValue::from_str(authority.as_str());
+        let host = host.map_err(|error| cannot(error.to_string()))?;
+        signed.headers_mut().insert(HOST, host);
+    }
+    let query = signed.uri().query().map(str::to_owned);
+    let is_changed = signed.uri() != unsigned;
+    *signed.uri_mut() = match query.filter(|_| is_changed) {
+        None => target.clone(),
+        Some(query) => {
+            let base = target.to_string();
+            let base = base.split('?').next().unwrap_or_default();
+            let led = format!("{base}?{query}").parse();
+            led.map_err(|error: InvalidUri| cannot(error.to_string()))?
+        }
+    };
+    Ok(signed)
 }
 
 fn read_header(text: &str) -> Result<(HeaderName, HeaderValue), Failure> {

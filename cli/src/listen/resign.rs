@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Request, Uri,
+    HeaderValue, Request,
     header::{CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 
 use crate::{
     exit::Failure,
+    request::at_origin,
     scheme::Chosen,
     secret::{self, SecretText},
 };
@@ -32,7 +33,7 @@ impl Resigner {
             chosen: chosen.clone(),
             key_id: key_id.filter(|_| chosen.names_key()).map(str::to_owned),
             secret: secrets.first()?.clone(),
-            origin: origin.map(|origin| origin.trim_end_matches('/').to_owned()),
+            origin: origin.map(str::to_owned),
         })
     }
 
@@ -60,8 +61,7 @@ impl Resigner {
         }
         let target = request.uri().clone();
         if let Some(origin) = &self.origin {
-            let path = target.path_and_query().map_or("/", |path| path.as_str());
-            let whole: Result<Uri, _> = format!("{origin}{path}").parse();
+            let whole = at_origin(origin, &target);
             *request.uri_mut() = whole.map_err(|error| error.to_string())?;
         }
         let mut signed = signer

@@ -11,7 +11,10 @@ use countersign::{Clock as _, Rejection, Timestamp, clock::SystemClock, layer::W
 use http::{Response, request::Parts};
 use serde_json::{Value, json};
 
-use super::answer::{Code, Refused};
+use super::{
+    answer::{Code, Refused},
+    words::in_file_words,
+};
 use crate::time;
 
 /// The longest path, method and reason that are logged, in bytes: lines that wait to be printed have
@@ -69,7 +72,9 @@ impl Begun {
             path: self.path,
             status: outcome.status,
             code: outcome.code,
-            reason: outcome.reason.map(shortened),
+            reason: outcome
+                .reason
+                .map(|reason| shortened(&in_file_words(reason))),
             would: outcome.would,
             key_id: key_id.map(str::to_owned),
             took: self.started.elapsed(),

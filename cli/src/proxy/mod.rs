@@ -36,6 +36,7 @@ mod tls;
 mod told;
 mod upstream;
 mod verified;
+mod words;
 mod written;
 
 pub(crate) use handler::Proxy;

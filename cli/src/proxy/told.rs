@@ -1,6 +1,6 @@
 //! The library's warnings and errors become lines of the proxy's log.
 
-use std::fmt::{Debug, Write as _};
+use std::fmt::Debug;
 
 use countersign::RejectionKind;
 use tracing::{
@@ -13,7 +13,7 @@ use tracing_subscriber::{
     registry,
 };
 
-use super::outlet::Outlet;
+use super::{outlet::Outlet, words::in_file_words};
 
 /// Hands warnings and errors of the library on.
 struct Told(Outlet);
@@ -77,7 +77,7 @@ struct Text {
 impl Visit for Text {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
-            "message" => self.message.push_str(value),
+            "message" => self.message.push_str(&in_file_words(value)),
             "code" => {
                 let mut kinds = RejectionKind::ALL.iter().copied();
                 self.kind = kinds.find(|kind| kind.code() == value);
@@ -87,16 +87,18 @@ impl Visit for Text {
                 let advice = self.kind.and_then(advice).unwrap_or(value);
                 self.fields.push_str(&format!(", advice: {advice}"));
             }
-            name => self.fields.push_str(&format!(", {name}: {value}")),
+            name => {
+                let value = in_file_words(value);
+                self.fields.push_str(&format!(", {name}: {value}"));
+            }
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        let written = match field.name() {
-            "message" => write!(self.message, "{value:?}"),
-            name => write!(self.fields, ", {name}: {value:?}"),
-        };
-        // A text takes whatever is written to it.
-        let _ = written;
+        let value = in_file_words(&format!("{value:?}"));
+        match field.name() {
+            "message" => self.message.push_str(&value),
+            name => self.fields.push_str(&format!(", {name}: {value}")),
+        }
     }
 }

@@ -17,6 +17,7 @@ use countersign::{
 use super::{
     gate::Gate,
     keys::{Keys, Loaded, Owners, Place, Source, entries},
+    words::in_file_words,
 };
 use crate::{exit::Failure, scheme::Chosen};
 
@@ -44,6 +45,8 @@ pub(super) struct Verified {
     pub(super) observe_only: bool,
     /// How long a verified request waits for its upstream.
     pub(super) connect_timeout: Duration,
+    /// How many may be handled at one time: the upstream counts them.
+    pub(super) requests: usize,
 }
 
 /// Whose keys a route knows.
@@ -146,7 +149,7 @@ impl Refusal {
             Self::Failure(failure) => failure,
             Self::Config(error) => Failure::usage(
                 format!("the route `{route}` cannot be served so"),
-                error.to_string(),
+                in_file_words(&error.to_string()),
                 "choose another store or other settings for the route",
             ),
         }
@@ -290,6 +293,7 @@ impl Verified {
             .keys(Arc::clone(keys))
             .namespace(namespace)
             .readiness_timeout(self.connect_timeout + LONGER)
+            .max_running(self.requests)
             .body_budget(kept.bodies)
             .store(Arc::clone(kept.store));
         if let Some(origin) = &self.origin {

@@ -3,9 +3,11 @@
 mod curl;
 mod har;
 mod input;
+mod origin;
 mod raw;
 mod read;
 mod words;
 
 pub(crate) use input::body_of;
+pub(crate) use origin::at_origin;
 pub(crate) use read::read;

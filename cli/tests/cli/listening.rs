@@ -75,7 +75,16 @@ impl<'s> Listening<'s> {
 
     /// Starts a server that prints for people.
     pub(crate) fn people(session: &'s Session, arguments: &str) -> Self {
-        let mut listening = Self::start(session, &format!("exec countersign listen {arguments}"));
+        Self::for_people(session, &format!("exec countersign listen {arguments}"))
+    }
+
+    /// The same for a proxy with the configuration `proxy.toml`.
+    pub(crate) fn proxy_for_people(session: &'s Session) -> Self {
+        Self::for_people(session, "exec countersign proxy --config proxy.toml")
+    }
+
+    fn for_people(session: &'s Session, command: &str) -> Self {
+        let mut listening = Self::start(session, command);
         let line = listening.line();
         let url = line.strip_prefix("listening on ").map(str::to_owned);
         listening.url = url.unwrap_or_else(|| panic!("the first line is `{line}`"));

@@ -45,6 +45,7 @@ mod proxy_load;
 mod proxy_observed;
 mod proxy_operations;
 mod proxy_samples;
+mod proxy_settings;
 mod proxy_sign;
 mod proxy_signed;
 mod proxy_stores;

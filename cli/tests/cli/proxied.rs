@@ -185,15 +185,15 @@ impl Signed {
         )
     }
 
-    /// Signs requests by RFC 9421, the number of each as its body.
+    /// Signs requests by RFC 9421, the number of each as its amount.
     pub(crate) fn many(count: usize) -> Vec<Self> {
         let scheme = HttpMessageSignatures::default();
         let signer = Signer::new(scheme, "partner-1", SECRET).unwrap();
         let sign = |number: usize| {
             let request = Request::post("http://api.example.com/transfer")
                 .header("host", "api.example.com")
-                .header("content-type", "text/plain")
-                .body(number.to_string());
+                .header("content-type", "application/json")
+                .body(format!("{{\"amount\":{number}}}"));
             let (head, body) = signer.sign(request.unwrap()).unwrap().into_parts();
             let lines = head.headers.iter();
             let lines =

@@ -1,8 +1,11 @@
 //! Applications that check no signature, unchanged behind `countersign proxy`.
 
+use std::{collections::BTreeMap, thread, time::Duration};
+
 use crate::{
     probed::Probed,
     proxied::{KEYS, ORDER, Proxied, Signed, configure, get, send},
+    proxy_load::{CLIENTS, load},
     session::Session,
 };
 
@@ -66,6 +69,90 @@ fn django_acts_once_behind_the_proxy() {
 #[test]
 fn express_acts_once_behind_the_proxy() {
     acts_once_behind_the_proxy("open_express.mjs");
+}
+
+/// How often the application has acted on each amount.
+fn effects(app: &Probed) -> BTreeMap<u64, usize> {
+    let answer = send(&app.address.to_string(), get("/amounts").as_bytes());
+    let list = answer.0.find("\r\n\r\n").and_then(|at| {
+        let body = &answer.0[at..];
+        body.get(body.find('[')?..=body.rfind(']')?)
+    });
+    let amounts: Vec<u64> = serde_json::from_str(list.unwrap()).unwrap();
+    let mut effects = BTreeMap::new();
+    for amount in amounts {
+        *effects.entry(amount).or_default() += 1;
+    }
+    effects
+}
+
+/// The proxy is killed while clients send, starts again, and gets each request once more.
+fn acts_once_though_the_proxy_is_killed(script: &str) {
+    const ROUNDS: usize = 3;
+    const EACH: usize = 40;
+
+    for (processing, most) in [("at-most-once", 0), ("retryable\"\nlease = \"1", CLIENTS)] {
+        let session = Session::new();
+        let Some(app) = Probed::start(&session, script) else {
+            return;
+        };
+        let route = format!("{KEYS}processing = \"{processing}\"\n").replace("\"1\"", "1");
+        configure(&session, &format!("http://{}", app.address), &route);
+        let mut proxied = Proxied::of(&session);
+        for (round, part) in Signed::many(ROUNDS * EACH).chunks(EACH).enumerate() {
+            let address = proxied.listening.address().to_owned();
+            let twice =
+                |effects: &BTreeMap<u64, usize>| effects.values().filter(|n| **n > 1).count();
+            let before = twice(&effects(&app));
+            load(
+                &address,
+                part,
+                || true,
+                || {
+                    while effects(&app).len() < round * EACH + 10 {
+                        thread::yield_now();
+                    }
+                    proxied.listening.kill();
+                },
+            );
+            proxied = Proxied::of(&session);
+            for request in part {
+                while proxied.send(request.raw()).code() == "request_in_flight" {
+                    thread::sleep(Duration::from_millis(50));
+                }
+            }
+            let effects = effects(&app);
+            assert!(
+                effects.values().all(|count| *count <= 2),
+                "{script}: {effects:?}"
+            );
+            assert!(
+                twice(&effects) - before <= most,
+                "{script}, {processing}: {effects:?}"
+            );
+            // Whatever was on its way at the kill may have got lost, and nothing else.
+            let there = effects.len() - round * EACH;
+            assert!(
+                there >= 10 && there <= EACH,
+                "{script}, {processing}: {effects:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn fastapi_acts_once_though_the_proxy_is_killed() {
+    acts_once_though_the_proxy_is_killed("open_fastapi.py");
+}
+
+#[test]
+fn django_acts_once_though_the_proxy_is_killed() {
+    acts_once_though_the_proxy_is_killed("open_django.py");
+}
+
+#[test]
+fn express_acts_once_though_the_proxy_is_killed() {
+    acts_once_though_the_proxy_is_killed("open_express.mjs");
 }
 
 /// The faults of these applications are those of `background/`: nothing is checked, and what was read is

@@ -1,7 +1,8 @@
 //! The configuration of `countersign proxy`: its faults, and how routes are found.
 
 use crate::{
-    proxied::{DONE, KEYS, Proxied, Signed, configure, one_request},
+    listening::Listening,
+    proxied::{DONE, KEYS, Proxied, Signed, configure, edit, one_request},
     session::Session,
     upstream::Upstream,
 };
@@ -72,6 +73,14 @@ fn each_fault_of_a_configuration_is_shown_with_its_place() {
             "[forwarders]\nclient = \"x-real-ip\"\n\n[limits]",
         ),
         ("[\"127.0.0.1:0\", \"unix:proxy.sock\"]", "[]"),
+        (
+            "[\"127.0.0.1:0\", \"unix:proxy.sock\"]",
+            "[\"0.0.0.0:81\", \"127.0.0.1:81\"]",
+        ),
+        ("[limits]", "admin = \"unix:proxy.sock\"\n\n[limits]"),
+        ("connections = 100", "connections = \"100\""),
+        ("[\"127.0.0.1:0\", \"unix:proxy.sock\"]", "\"127.0.0.1:0\""),
+        ("[limits]\nconnections = 100", "limits = 100"),
         (
             "[limits]",
             "[[tls]]\nlisten = \"127.0.0.1:1\"\ncertificate = \"secret\"\nkey = \"secret\"\n\n[limits]",
@@ -152,6 +161,36 @@ fn each_fault_of_a_configuration_is_shown_with_its_place() {
         shown.push_str(&format!("\n# {fault:?}\n{run}"));
     }
     insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn a_key_that_is_not_known_is_refused_in_every_table() {
+    let session = Session::new();
+    let more = "[forwarders]\nnetworks = []\n\n[[tls]]\nlisten = \"127.0.0.1:0\"\n\
+                certificate = \"a\"\nkey = \"a\"\n\n[limits]";
+    let valid = VALID.replacen("[limits]", more, 1);
+    for (place, with) in [
+        ("listen = [", "unknown = 1\nlisten = ["),
+        ("[forwarders]\n", "[forwarders]\nunknown = 1\n"),
+        ("[[tls]]\n", "[[tls]]\nunknown = 1\n"),
+        ("[limits]\n", "[limits]\nunknown = 1\n"),
+        ("[upstreams.app]\n", "[upstreams.app]\nunknown = 1\n"),
+        ("[[routes]]\n", "[[routes]]\nunknown = 1\n"),
+        ("[[sign]]\n", "[[sign]]\nunknown = 1\n"),
+        ("{ id = \"partner-1\"", "{ unknown = 1, id = \"partner-1\""),
+        ("{ id = \"shop\"", "{ unknown = 1, id = \"shop\""),
+        ("\"sqlite:used.db\"", "{ env = \"STORE\", unknown = 1 }"),
+    ] {
+        assert!(valid.contains(place), "{place}");
+        session.file("proxy.toml", valid.replacen(place, with, 1));
+        let said = session.run("countersign proxy --config proxy.toml --check");
+        let names = said.contains("unknown key `unknown`") || said.contains("a store is a text");
+        assert!(names && said.contains("--> proxy.toml:"), "{with}: {said}");
+        assert!(
+            said.contains('^') && said.contains("(exit code 2)"),
+            "{said}"
+        );
+    }
 }
 
 #[test]
@@ -344,16 +383,42 @@ fn a_route_that_observes_lets_everything_pass_without_an_identity() {
 
 /// A newcomer types what the page prints.
 #[test]
-fn the_first_example_of_the_page_is_valid_as_printed() {
+fn the_first_example_of_the_page_serves_as_printed() {
     let page = include_str!("../../proxy.md");
-    let block = |language: &str| {
-        let rest = page.split(&format!("```{language}\n")).nth(1).unwrap();
-        rest.split("```").next().unwrap()
+    let blocks = |language: &str| {
+        let begin = format!("```{language}\n");
+        let all = page.split(&begin).skip(1);
+        let all = all.map(|rest| rest.split("```").next().unwrap().trim_end().to_owned());
+        all.collect::<Vec<_>>()
     };
     let session = Session::new();
-    session.file("proxy.toml", block("toml"));
-    let (steps, start) = block("sh").trim_end().rsplit_once('\n').unwrap();
+    let (toml, shell) = (blocks("toml"), blocks("sh"));
+    session.file("proxy.toml", &toml[0]);
+    let (steps, start) = shell[0].rsplit_once('\n').unwrap();
     assert_eq!(start, "countersign proxy --config proxy.toml");
     let said = session.stdout(steps);
     assert_eq!(said.trim_end(), "the configuration is valid");
+    // Only the address and the socket are those of the test.
+    let upstream = Upstream::start(DONE);
+    edit(&session, "0.0.0.0:8080", "127.0.0.1:0");
+    edit(&session, "unix:/run/app/app.sock", &upstream.url);
+    assert!(
+        shell[2].starts_with("countersign store migrate"),
+        "{}",
+        shell[2]
+    );
+    session.stdout(&shell[2]);
+    session.file("github", "a secret of the webhooks of this test");
+    let proxied = Proxied {
+        listening: Listening::proxy_in(&session, "GITHUB_SECRET=$(cat github)"),
+    };
+    let sign = shell[1].replace("127.0.0.1:8080", proxied.listening.address());
+    assert_ne!(sign, shell[1]);
+    let said = session.stdout(&sign);
+    assert!(
+        said.starts_with("200 OK") && said.ends_with("done\n"),
+        "{said}"
+    );
+    let seen = one_request(&upstream.seen(), "{\"amount\":5}");
+    assert!(seen.has("host: api.example.com"), "{}", seen.head);
 }

@@ -16,21 +16,22 @@ use crate::{
     upstream::Upstream,
 };
 
-const CLIENTS: usize = 6;
+pub(crate) const CLIENTS: usize = 6;
 
 /// Returns how often each request had an effect, by its number.
 fn effects(upstream: &Upstream) -> BTreeMap<usize, usize> {
     let mut effects = BTreeMap::new();
     for seen in upstream.seen() {
-        let body = String::from_utf8(seen.body).unwrap();
-        *effects.entry(body.parse().unwrap()).or_default() += 1;
+        let order: serde_json::Value = serde_json::from_slice(&seen.body).unwrap();
+        let number = usize::try_from(order["amount"].as_u64().unwrap()).unwrap();
+        *effects.entry(number).or_default() += 1;
     }
     effects
 }
 
 /// Sends requests by several clients, each on a connection of its own, until there are no more, or
 /// `goes_on` says no; the answers by their numbers.
-fn load(
+pub(crate) fn load(
     address: &str,
     requests: &[Signed],
     goes_on: impl Fn() -> bool + Sync,

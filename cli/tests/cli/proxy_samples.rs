@@ -151,6 +151,31 @@ fn acts_once(name: &str) {
     assert_eq!(transfers(&session), 1, "{name}");
 }
 
+/// A request that goes around the proxy is not verified.
+#[test]
+fn in_every_sample_the_server_is_reached_by_this_machine_alone() {
+    let mut tested = 0;
+    for text in [
+        include_str!("../../samples/proxy.toml"),
+        include_str!("../../proxy.md"),
+        include_str!("../../../src/guide/proxy.md"),
+    ] {
+        let tables = text.split("\n[upstreams.").skip(1);
+        for (name, table) in tables.filter_map(|rest| rest.split_once(']')) {
+            let Some(rest) = table.strip_prefix("\naddress = \"") else {
+                continue;
+            };
+            let address = rest.split('"').next().unwrap();
+            // One that an application sends to is somebody else's.
+            let is_receiver = text.contains(&format!("[[sign]]\nname = \"to-{name}\""));
+            let is_local = address.starts_with("unix:") || address.starts_with("http://127.0.0.1:");
+            assert!(is_local || is_receiver, "{address}");
+            tested += usize::from(is_local);
+        }
+    }
+    assert!(tested >= 3, "{tested}");
+}
+
 #[test]
 fn django_behind_gunicorn_acts_once_behind_the_sample() {
     acts_once("django");

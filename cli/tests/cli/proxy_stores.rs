@@ -52,6 +52,24 @@ fn remembers<G>(store: &str, go_away: impl FnOnce() -> G) {
     let ready = || send(&admin, get("/readyz").as_bytes());
     assert_eq!(proxied.send(transfer(&session)).status(), 200, "{store}");
     assert_eq!(ready().status(), 200, "{store}");
+    // Once it is forgotten on purpose, the same request is accepted once more.
+    session.file("store", store);
+    let of_store = |command: &str| {
+        let said = session.stdout(&format!(
+            "STORE=$(cat store) countersign --json store {command}"
+        ));
+        serde_json::from_str::<serde_json::Value>(&said).unwrap()
+    };
+    of_store("status env:STORE");
+    let nonce = upstream.seen()[0].head.clone();
+    let nonce = nonce.split("countersign-nonce: \"").nth(1).unwrap();
+    let nonce = nonce.split('"').next().unwrap();
+    let forgotten = of_store(&format!(
+        "forget env:STORE --namespace all --key partner-1 --nonce {nonce} --danger-accept-again"
+    ));
+    assert_eq!(forgotten["forgotten"], true, "{store}: {forgotten}");
+    assert_eq!(proxied.send(&signed).status(), 200, "{store}");
+    replayed(&proxied);
     let _away = go_away();
     let refused = proxied.send(transfer(&session));
     assert_eq!(
@@ -62,7 +80,7 @@ fn remembers<G>(store: &str, go_away: impl FnOnce() -> G) {
     let ready = ready();
     assert_eq!(ready.status(), 503, "{store}");
     assert!(ready.0.contains("store: "), "{store}: {ready:?}");
-    assert_eq!(upstream.seen().len(), 2, "{store}");
+    assert_eq!(upstream.seen().len(), 3, "{store}");
 }
 
 #[test]
@@ -95,6 +113,25 @@ fn accepted(session: &Session, proxied: &Proxied<'_>) -> String {
         assert_eq!((answer.status(), answer.code()), (503, "sign_again"));
         assert!(started.elapsed() < Duration::from_secs(60));
     }
+}
+
+/// The default needs no key of the file, and nothing that was made before.
+#[test]
+fn without_a_store_in_the_file_there_is_one_beside_it_that_remembers() {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    configure(&session, &upstream.url, KEYS);
+    edit(&session, "store = \"sqlite:used.db\"\n", "");
+    let proxied = Proxied::of(&session);
+    let signed = accepted(&session, &proxied);
+    assert!(session.path().join("countersign.db").exists());
+    assert_eq!(proxied.send(&signed).status(), 409);
+    proxied.listening.kill();
+    let proxied = Proxied::of(&session);
+    let again = proxied.send(&signed);
+    assert_eq!((again.status(), again.code()), (409, "request_replayed"));
+    assert_eq!(proxied.send(transfer(&session)).status(), 200);
+    assert_eq!(upstream.seen().len(), 2);
 }
 
 #[test]

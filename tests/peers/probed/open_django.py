@@ -11,21 +11,30 @@ from django.http import JsonResponse
 from django.urls import path
 
 settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, SECRET_KEY="of a test")
-state = {"transfers": 0}
+state = {"transfers": 0, "amounts": []}
 
 
 def transfers(_):
     return JsonResponse(state["transfers"], safe=False)
 
 
+def amounts(_):
+    return JsonResponse(state["amounts"], safe=False)
+
+
 def transfer(request):
     order = json.loads(request.body)
     time.sleep(0.002)
     state["transfers"] += 1
+    state["amounts"].append(order["amount"])
     return JsonResponse({"amount": order["amount"], "by": request.META["HTTP_COUNTERSIGN_KEY_ID"]})
 
 
-urlpatterns = [path("transfers", transfers), path("transfer", transfer)]
+urlpatterns = [
+    path("transfers", transfers),
+    path("amounts", amounts),
+    path("transfer", transfer),
+]
 
 
 class Threads(ThreadingMixIn, WSGIServer):

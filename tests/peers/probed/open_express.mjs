@@ -7,12 +7,15 @@ const express = createRequire(`${process.env.COUNTERSIGN_PEERS_NODE_PATH}/`)("ex
 const app = express();
 app.use(express.json());
 let transfers = 0;
+const amounts = [];
 
 app.get("/transfers", (_, response) => response.json(transfers));
+app.get("/amounts", (_, response) => response.json(amounts));
 app.post("/transfer", async (request, response) => {
   const { amount } = request.body;
   await new Promise((resolve) => setTimeout(resolve, 2));
   transfers += 1;
+  amounts.push(amount);
   response.json({ amount, by: request.get("countersign-key-id") });
 });
 

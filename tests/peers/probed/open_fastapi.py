@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 
 app = FastAPI()
-state = {"transfers": 0}
+state = {"transfers": 0, "amounts": []}
 
 
 @app.get("/transfers")
@@ -18,11 +18,17 @@ async def transfers():
     return state["transfers"]
 
 
+@app.get("/amounts")
+async def amounts():
+    return state["amounts"]
+
+
 @app.post("/transfer")
 async def transfer(request: Request):
     order = await request.json()
     await asyncio.sleep(0.002)
     state["transfers"] += 1
+    state["amounts"].append(order["amount"])
     return {"amount": order["amount"], "by": request.headers["countersign-key-id"]}
 
 

@@ -1,10 +1,11 @@
 //! Settings that do not go together.
 
+use std::ops::Range;
+
 use toml::Spanned;
 
 use super::{
     super::keys::Owners,
-    listeners::Listen,
     routes::{Reading, Route},
     signs::{ReadingSign, Sign},
 };
@@ -34,51 +35,24 @@ impl Reading<'_> {
     pub(super) fn refuse_settings_of_verified(&self) -> Result<(), Fault> {
         let written = self.written;
         let places = [
-            ("scheme", written.scheme.as_ref().map(Spanned::span)),
-            ("keys", written.keys.as_ref().map(Spanned::span)),
-            (
-                "key-directory",
-                written.key_directory.as_ref().map(Spanned::span),
-            ),
-            (
-                "tenant-directory",
-                written.tenant_directory.as_ref().map(Spanned::span),
-            ),
-            (
-                "public-origin",
-                written.public_origin.as_ref().map(Spanned::span),
-            ),
-            (
-                "danger-any-authority",
-                written.danger_any_authority.as_ref().map(Spanned::span),
-            ),
-            (
-                "danger-unsigned",
-                written.danger_unsigned.as_ref().map(Spanned::span),
-            ),
-            ("max-age", written.max_age.as_ref().map(Spanned::span)),
-            ("max-skew", written.max_skew.as_ref().map(Spanned::span)),
-            (
-                "body-deadline",
-                written.body_deadline.as_ref().map(Spanned::span),
-            ),
-            ("processing", written.processing.as_ref().map(Spanned::span)),
-            ("lease", written.lease.as_ref().map(Spanned::span)),
-            (
-                "on-duplicate",
-                written.on_duplicate.as_ref().map(Spanned::span),
-            ),
-            (
-                "danger-observe-only",
-                written.danger_observe_only.as_ref().map(Spanned::span),
-            ),
-            ("store", written.store.as_ref().map(Spanned::span)),
-            (
-                "sign-forwarded",
-                written.sign_forwarded.as_ref().map(Spanned::span),
-            ),
+            set("scheme", &written.scheme),
+            set("keys", &written.keys),
+            set("key-directory", &written.key_directory),
+            set("tenant-directory", &written.tenant_directory),
+            set("public-origin", &written.public_origin),
+            set("danger-any-authority", &written.danger_any_authority),
+            set("danger-unsigned", &written.danger_unsigned),
+            set("max-age", &written.max_age),
+            set("max-skew", &written.max_skew),
+            set("body-deadline", &written.body_deadline),
+            set("processing", &written.processing),
+            set("lease", &written.lease),
+            set("on-duplicate", &written.on_duplicate),
+            set("danger-observe-only", &written.danger_observe_only),
+            set("store", &written.store),
+            set("sign-forwarded", &written.sign_forwarded),
         ];
-        let found = places.into_iter().find_map(|(name, at)| Some((name, at?)));
+        let found = places.into_iter().flatten().next();
         match found {
             None => Ok(()),
             Some((name, at)) => Err(Fault::at(
@@ -110,27 +84,20 @@ impl Reading<'_> {
 }
 
 impl ReadingSign<'_> {
-    /// Refuses a name that another route has, and an address of another route that signs.
-    pub(super) fn check_against(
-        &self,
-        read: &Sign,
-        routes: &[Route],
-        signs: &[Sign],
-    ) -> Result<(), Fault> {
+    /// Refuses a name that another route has.
+    pub(super) fn check_against(&self, routes: &[Route], signs: &[Sign]) -> Result<(), Fault> {
         let names = routes.iter().map(|route| &route.name);
         let mut names = names.chain(signs.iter().map(|sign| &sign.signing.name));
-        names.try_for_each(|name| refuse_same_name(&self.written.name, name))?;
-        let mut others = signs.iter();
-        let is_other = |other: &Listen| matches!(other, Listen::Tcp(at) if at.port() == 0);
-        match others.find(|other| other.listen == read.listen && !is_other(&other.listen)) {
-            None => Ok(()),
-            Some(other) => Err(Fault::at(
-                self.written.listen.span(),
-                format!("the route `{}` listens there", other.signing.name),
-            )
-            .advising("give each route that signs an address of its own")),
-        }
+        names.try_for_each(|name| refuse_same_name(&self.written.name, name))
     }
+}
+
+/// A setting that the file has, and where.
+fn set<T>(
+    name: &'static str,
+    written: &Option<Spanned<T>>,
+) -> Option<(&'static str, Range<usize>)> {
+    Some((name, written.as_ref()?.span()))
 }
 
 fn refuse_same_name(name: &Spanned<String>, other: &str) -> Result<(), Fault> {

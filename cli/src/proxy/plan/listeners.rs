@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -69,13 +69,6 @@ impl Entrance {
         let mut with_tls: Vec<(Listen, Vec<Arc<CertifiedKey>>)> = Vec::new();
         for written in &written.tls {
             let listen = Listen::read(&written.listen, folder)?;
-            if all.iter().any(|plain| plain.listen == listen) {
-                return Err(Fault::at(
-                    written.listen.span(),
-                    "`listen` names the address too, without TLS",
-                )
-                .advising("name an address in `listen` or in [[tls]]"));
-            }
             let file = |written: &Spanned<String>| folder.join(written.get_ref());
             let chain = file(&written.certificate);
             let certificate = tls::certificate(&chain, &file(&written.key))
@@ -122,6 +115,50 @@ impl Listen {
                 "write an IP address with a port, such as \"127.0.0.1:8080\", or \"unix:PATH\"",
             )
         })
+    }
+
+    /// Refuses an address that is named twice, and can be bound once. Several tables of TLS with one
+    /// address are its certificates.
+    pub(super) fn refuse_twice(written: &written::Written, folder: &Path) -> Result<(), Fault> {
+        let plain = written.listen.iter().flat_map(Spanned::get_ref);
+        let plain = plain.chain(&written.admin);
+        let plain = plain.chain(written.sign.iter().map(|sign| &sign.get_ref().listen));
+        let tls = written.tls.iter().map(|tls| (&tls.listen, true));
+        let mut known: Vec<(Self, bool)> = Vec::new();
+        for (written, is_tls) in plain.map(|plain| (plain, false)).chain(tls) {
+            let at = Self::read(written, folder)?;
+            let is_one = |known: &(Self, bool)| is_tls && known.1 && known.0 == at;
+            let mut others = known.iter().filter(|known| !is_one(known));
+            if let Some((other, _)) = others.find(|(other, _)| other.excludes(&at)) {
+                return Err(Fault::at(
+                    written.span(),
+                    format!(
+                        "the proxy listens on {} already",
+                        escaped(&other.to_string())
+                    ),
+                )
+                .advising("give each an address of its own"));
+            }
+            known.push((at, is_tls));
+        }
+        Ok(())
+    }
+
+    /// Returns whether both cannot be bound.
+    fn excludes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Unix(one), Self::Unix(other)) => one == other,
+            (Self::Tcp(one), Self::Tcp(other)) => {
+                let (ip, other_ip) = (one.ip(), other.ip());
+                // Port 0 is another for each. An address of all hosts of IPv6 is one of IPv4 too.
+                let holds = |all: IpAddr, one: IpAddr| {
+                    all.is_unspecified() && (all.is_ipv6() || one.is_ipv4())
+                };
+                let meet = ip == other_ip || holds(ip, other_ip) || holds(other_ip, ip);
+                one.port() != 0 && one.port() == other.port() && meet
+            }
+            _ => false,
+        }
     }
 
     /// Returns whether no other host reaches it.

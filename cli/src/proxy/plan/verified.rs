@@ -13,6 +13,7 @@ use super::{
         place::Place,
         upstream::Upstream,
         verified::{Before, Guards, Refusal, Verified},
+        words::in_file_words,
         written,
     },
     routes::Reading,
@@ -70,6 +71,7 @@ impl Reading<'_> {
                 }),
             observe_only: is_set(written.danger_observe_only.as_ref()),
             connect_timeout: upstream.connect_timeout(),
+            requests: upstream.seats(),
         };
         let guards = self.check(&verified, keys_at.clone())?;
         guards.known_by(&verified.namespace, owners);
@@ -121,9 +123,9 @@ impl Reading<'_> {
             .map_err(|refusal| match refusal {
                 Refusal::Failure(failure) => fault_of(keys_at, failure),
                 Refusal::Config(error) => {
-                    let text = in_file_words(&error.to_string());
-                    let place = at(&error.to_string()).unwrap_or_else(|| self.written.name.span());
-                    Fault::at(place, text)
+                    let text = error.to_string();
+                    let place = at(&text).unwrap_or_else(|| self.written.name.span());
+                    Fault::at(place, in_file_words(&text))
                 }
             })
     }
@@ -143,16 +145,4 @@ impl Reading<'_> {
             (None, ..) => Ok(None),
         }
     }
-}
-
-/// The library's words, with the keys of the file in place of its methods.
-fn in_file_words(text: &str) -> String {
-    let text = text.replace("call `", "set `");
-    let mut words: Vec<String> = text.split('`').map(str::to_owned).collect();
-    for name in words.iter_mut().skip(1).step_by(2) {
-        if name.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
-            *name = name.replace('_', "-");
-        }
-    }
-    words.join("`")
 }

@@ -51,6 +51,7 @@ impl Plan {
                     .advising("add a table [[routes]]"),
             );
         }
+        Listen::refuse_twice(&written, folder)?;
         let (mut entrances, warnings) = Entrance::of_clients(&written, folder)?;
         if let Some(admin) = &written.admin {
             let listen = Listen::read(admin, folder)?;
@@ -86,7 +87,7 @@ impl Plan {
                 owners: &owners,
             };
             let read = reading.sign()?;
-            reading.check_against(&read, &routes, &signs)?;
+            reading.check_against(&routes, &signs)?;
             let side = Side::Application(read.signing.name.as_str().into());
             entrances.push(Entrance::plain(side, read.listen.clone()));
             signs.push(read);

@@ -144,6 +144,11 @@ impl Upstream {
         self.address.is_private()
     }
 
+    /// How many requests of a kind may be handled at one time.
+    pub(in crate::proxy) fn seats(&self) -> usize {
+        self.settings.seats
+    }
+
     pub(in crate::proxy) fn connect_timeout(&self) -> Duration {
         self.settings.connect_timeout
     }
