@@ -1,6 +1,6 @@
 //! Answers that are kept: what a store of answers must do, and how it judges a claim.
 //!
-//! A nonce stands for one signed request. The key of an answer stands for one intention, which its
+//! A nonce identifies one signed request. The key of an answer identifies one intention, which its
 //! sender may sign several times.
 
 use std::{

@@ -51,7 +51,7 @@ struct Leased {
 }
 
 impl Lease {
-    /// Not yet held.
+    /// Makes a lease that is not held yet.
     pub(super) fn new(
         store: Arc<dyn NonceStore>,
         claim: Claim,
@@ -297,7 +297,7 @@ pub struct LeaseStatus(Arc<Mutex<Standing>>);
 
 #[derive(Clone, Copy, Default)]
 enum Standing {
-    /// Not yet taken, or lost.
+    /// The lease is not taken yet, or is lost.
     #[default]
     NotHeld,
     HeldUntil(Instant),
@@ -311,7 +311,7 @@ impl LeaseStatus {
     /// It is held for its duration from the moment at which the store was last asked to take or
     /// renew it, and did so. It is not held once the store has said that it was lost, nor after the
     /// request was completed or released. The time is that of this process's monotonic clock, which
-    /// stands still on some systems while the machine is suspended.
+    /// stops on some systems while the machine is suspended.
     #[must_use]
     pub fn is_held(&self) -> bool {
         match *lock(&self.0) {

@@ -138,7 +138,7 @@ impl<T: 'static> VerifierBuilder<T> {
     /// shows it. May be said several times, while a secret is rotated: each is then valid. No
     /// default.
     ///
-    /// It stands in place of [`keys`](Self::keys).
+    /// It replaces [`keys`](Self::keys).
     pub fn secret(self, secret: impl AsRef<str>) -> Self {
         self.last(|accepted| {
             let secret = accepted.scheme.read_secret(secret.as_ref());

@@ -20,8 +20,8 @@ pub enum Unchanged {
 
 /// Requires that a conditional statement has changed at least one row.
 ///
-/// A check belongs into the statement that makes the change, in its `WHERE` clause: a check that
-/// stands before the statement says what was true a moment ago. Then 0 rows are the answer of the
+/// A check belongs into the statement that makes the change, in its `WHERE` clause: a check before
+/// the statement says what was true a moment ago. Then 0 rows are the answer of the
 /// check, and this makes an HTTP answer of them. Inside of
 /// [`transact`](crate::PendingPayload::transact) the error rolls everything back, so that the same
 /// request may come again.

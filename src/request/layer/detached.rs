@@ -10,7 +10,7 @@ use crate::idempotency::Applicant;
 /// A future that goes on in a task of its own if whoever waits for it goes away: a client that
 /// hangs up because it waits too long is the one that retries.
 pub(super) struct Detached<F: Future<Output: Send> + Send + 'static> {
-    /// Not here while it is polled, so that one that panics is not polled again.
+    /// `None` while the future is polled, so that a future that panics is not polled again.
     future: Option<Pin<Box<F>>>,
     /// It may be dropped outside of the runtime. Without one, it ends when it is dropped.
     runtime: Option<Handle>,

@@ -63,8 +63,8 @@ impl<R: Body> LeasedBody<R> {
     fn poll_taken(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         if this.taken.is_none() {
-            // Not left in its place while the body is polled: if that panics, the lease is dropped
-            // with an unknown outcome.
+            // The lease is taken out while the body is polled: if the body panics, the lease is
+            // dropped with an unknown outcome.
             let kept = this.kept.take();
             let Poll::Ready(taken) = this.body.as_mut().poll_frame(cx) else {
                 *this.kept = kept;

@@ -60,7 +60,7 @@ use crate::{
 /// permit would be held while a stranger sends a body. Put load shedding inside for the same
 /// reason, nearest to the limit whose readiness it looks at. Add both layers by one
 /// `tower::ServiceBuilder`: if each is added by its own call of Axum's `Router::layer`, a box
-/// stands between them that says it is always ready, and a request waits for its permit after its
+/// between them says that it is always ready, and a request waits for its permit after its
 /// nonce was claimed.
 ///
 /// # Example
