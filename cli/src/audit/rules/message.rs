@@ -313,11 +313,14 @@ pub(super) fn body_read_again(look: &Look<'_, '_>) -> Vec<Hit> {
         _ => false,
     };
     for check in &look.checks {
-        let covers_body = check
+        // The reading that is checked, which can stand in the call of a helper that checks it.
+        let checked: Vec<_> = check
             .message
             .iter()
-            .any(|piece| look.flow.find(*piece, |it| reads(it.val.expr)).is_some());
-        if !covers_body {
+            .filter_map(|piece| look.flow.find(*piece, |it| reads(it.val.expr)))
+            .map(|it| it.val.expr.span)
+            .collect();
+        if checked.is_empty() {
             continue;
         }
         for (number, step) in look.flow.steps() {
@@ -327,7 +330,7 @@ pub(super) fn body_read_again(look: &Look<'_, '_>) -> Vec<Hit> {
             let mut again = None;
             step.each(&mut |root| {
                 root.expr.walk(&mut |expr| {
-                    if again.is_none() && reads(expr) {
+                    if again.is_none() && reads(expr) && !checked.contains(&expr.span) {
                         again = Some(At {
                             val: crate::audit::flow::Val {
                                 expr,

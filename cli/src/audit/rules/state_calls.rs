@@ -28,7 +28,12 @@ pub(super) fn lock_outside_transaction(look: &Look<'_, '_>) -> Vec<Hit> {
         .decorators
         .iter()
         .any(|it| it.chain().last() == Some(&"receiver"));
-    if !is_end || in_class || is_receiver || look.mentions(&["set_autocommit", "atomic"]) {
+    // Where no block is opened, the word tells of a transaction of somebody else.
+    let opens = look.flow.regions.iter().any(|it| {
+        it.frame == 1 && matches!(it.kind, RegionKind::With(val) if words::is_transaction(val.expr))
+    });
+    let elsewhere = look.mentions(&["set_autocommit"]) || !opens && look.mentions(&["atomic"]);
+    if !is_end || in_class || is_receiver || elsewhere {
         return hits;
     }
     for call in look.flow.calls() {

@@ -5,6 +5,7 @@ import os
 
 from django.core.cache import cache
 from django.db import models, transaction
+from django.shortcuts import get_object_or_404
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
@@ -98,6 +99,7 @@ class Shown:
 
 
 # checked-then-changed
+# seen in horilla-opensource/horilla, leave/views.py
 def ship_if_paid(request, pk):
     order = Order.objects.get(pk=pk)
     if order.status == "paid":
@@ -106,12 +108,35 @@ def ship_if_paid(request, pk):
         order.save()  # expect: checked-then-changed
 
 
+# seen in rissets/django-payment-midtrans, example/shop/views.py
 def ship_and_take(request, pk):
     order = Order.objects.get(pk=pk)
     if order.state == Order.PAID:
         order.state = Order.SHIPPED
         order.save()  # expect: checked-then-changed
         Message.objects.create(order=order)
+
+
+# seen in healthchecks/healthchecks, hc/api/views.py
+def pause(request, code):
+    order = get_object_or_404(Order, code=code)
+    if order.status == "paused":
+        return
+    Change.objects.create(order=order, to="paused")
+    order.status = "paused"
+    order.save(update_fields=("status",))  # expect: checked-then-changed
+
+
+# seen in paperless-ngx/paperless-ngx, src/documents/views.py
+class Bundles:
+    def rebuild(self, request, pk=None):
+        bundle = self.get_object()
+        if bundle.status == Bundle.PROCESSING:
+            raise Refused
+        bundle.remove_file()
+        bundle.status = Bundle.PENDING
+        bundle.file_path = ""
+        bundle.save(update_fields=["status", "file_path"])  # expect: checked-then-changed
 
 
 def only_one_step_further(request, pk):  # fine: checked-then-changed

@@ -15,7 +15,16 @@ log = logging.getLogger(__name__)
 
 # secret-has-default
 HOOK_SECRET = os.environ.get("PAYMENT_WEBHOOK_SECRET", "")  # fine: secret-has-default
-SIGNING = os.getenv("SIGNING_SECRET", "change-me")  # expect: secret-has-default
+
+# seen in mitchellvandusen-cell/Flask-Webhook, main.py
+app.secret_key = os.getenv("SESSION_SECRET", "not-a-secret-at-all")  # expect: secret-has-default
+
+# seen in gowthamnandha/django-webhook-receiver, webhook_project/webhook_project/settings.py
+SENDERS = {"default": {"secret": os.environ.get("DEFAULT_WEBHOOK_SECRET", "change-me"), "header": "X-Signature"}}  # expect: secret-has-default
+
+# seen in django-oscar/django-oscar, sandbox/settings.py
+SECRET_KEY = env.str("SHOP_SECRET_KEY", default="k4f0w9ejd02k1ls8")  # expect: secret-has-default
+
 HMAC_KEY = config("HMAC_KEY", default="dev")  # expect: secret-has-default
 LOCAL = os.getenv("LOCAL_SIGNING_SECRET", "local-secret")  # expect: secret-has-default
 
@@ -25,11 +34,16 @@ def late():
 
 
 REQUIRED = os.environ["WEBHOOK_SECRET"]  # fine: secret-has-default
-OPTIONAL = os.environ.get("WEBHOOK_SECRET")  # fine: secret-has-default
+
+# seen in nahusznaj/validate_slack_requests, validate_slack_request.py
+OPTIONAL = os.getenv("signing_secret")  # fine: secret-has-default
+
 NOWHERE = os.environ.get("WEBHOOK_SECRET", None)  # fine: secret-has-default
 WHERE = os.environ.get("SECRET_FILE", "/run/secrets/hmac")  # fine: secret-has-default
 PORT = os.environ.get("PORT", "8000")  # fine: secret-has-default
 OF_A_LOGIN = os.environ.get("SOCIAL_CLIENT_SECRET", "")  # fine: secret-has-default
+
+# seen in SharkTrchBrasil/back_end_python_fastAPI, src/core/security/hmac.py
 LATER_SECRET = os.environ.get("LATER_WEBHOOK_SECRET", "")  # fine: secret-has-default
 
 
@@ -47,27 +61,43 @@ def a_literal(body):
 KEY = "another secret"
 
 
+# seen in button/webhook-test-apps, python/index.py
 def a_constant(body):
-    return hmac.new(KEY.encode(), body, hashlib.sha256).hexdigest()  # expect: secret-in-code
+    return hmac.new(KEY, body, hashlib.sha256).hexdigest()  # expect: secret-in-code
 
 
-def a_local(body):
+KEY_OF_BYTES = b"bm90IGEgc2VjcmV0"
+
+
+# seen in mzmitrulevicius/nowpayments-ipn, ipn_server.py
+def a_constant_of_bytes(request):
+    mine = hmac.new(KEY_OF_BYTES, request.get_data(), hashlib.sha512).hexdigest()  # expect: secret-in-code
+    return hmac.compare_digest(mine, request.headers["X-Signature"])
+
+
+# seen in Volodya520/dingdingProject, 1/pra.py
+def a_local(sent):
     key = "one more secret"
-    return hmac.new(key.encode("utf-8"), body, "sha256").digest()  # expect: secret-in-code
+    text = "{}\n{}".format(sent, key)
+    return hmac.new(key.encode("utf-8"), text.encode(), digestmod="sha256").digest()  # expect: secret-in-code
 
 
+# seen in tuwhit/eagles_project, slackbot/verify_requests.py
 def of_bytes(body):
     return hmac.new(bytes("the secret", "utf-8"), msg=body, digestmod="sha256").digest()  # expect: secret-in-code
 
 
+# seen in paperless-ngx/paperless-ngx, src/paperless/celery.py
 def of_settings(body):  # fine: secret-in-code
     return hmac.new(settings.KEY.encode(), body, hashlib.sha256).digest()
 
 
+# seen in openedx/ecommerce, ecommerce/extensions/payment/helpers.py
 def a_parameter(body, key):  # fine: secret-in-code
     return hmac.new(key, body, hashlib.sha256).digest()
 
 
+# seen in liberapay/liberapay.com, liberapay/utils/__init__.py
 def derived_as_a_cloud_does(secret, day):  # fine: secret-in-code
     return hmac.new(("AWS4" + secret).encode(), day.encode(), hashlib.sha256).digest()
 
@@ -76,6 +106,7 @@ def with_a_public_salt(user):  # fine: secret-in-code
     return salted_hmac("shop.mail", user.email).hexdigest()
 
 
+# seen in Asmolu/telegram-shop-platform, backend/app/modules/auth/telegram.py
 def derived_as_a_messenger_does(token):  # fine: secret-in-code
     return hmac.new(b"WebAppData", token.encode(), hashlib.sha256).digest()
 

@@ -13,12 +13,14 @@ from shop.models import Invoice, Order, Tenant
 
 
 # mac-compared-with-equals: as services write it.
+# seen in resilient-tech/razorpayx-integration, razorpayx_integration/razorpayx_integration/utils/webhook.py
 def hex_in_a_header(request):
     mine = hmac.new(settings.SECRET, request.body, hashlib.sha256).hexdigest()
     if mine != request.headers.get("X-Signature"):  # expect: mac-compared-with-equals
         return HttpResponseForbidden()
 
 
+# seen in hastexo/webhook-receiver, webhook_receiver/utils.py
 def base64_of_a_shop(raw, hmac_header):
     digest = hmac.new(settings.SECRET.encode(), raw, digestmod=hashlib.sha256).digest()
     return base64.b64encode(digest).decode() == hmac_header  # expect: mac-compared-with-equals
@@ -28,6 +30,7 @@ class Verifier:
     def sign(self, data):
         return "sha256=" + hmac.new(self.key, data, "sha256").hexdigest()
 
+    # seen in getredash/redash, redash/authentication/__init__.py
     def is_valid(self, data, signature):
         return signature == self.sign(data)  # expect: mac-compared-with-equals
 
@@ -54,20 +57,24 @@ def of_a_signed_session(session, user):  # fine: mac-compared-with-equals
     return session.get("hash") == mine
 
 
+# seen in Flagsmith/flagsmith, api/integrations/github/helpers.py
 def in_constant_time(request):  # fine: mac-compared-with-equals
     mine = hmac.new(settings.SECRET, request.body, hashlib.sha256).hexdigest()
     return hmac.compare_digest(mine, request.headers["X-Signature"])
 
 
+# seen in lnbits/lnbits, lnbits/core/services/fiat_providers.py
 def result_is_compared(request):  # fine: mac-compared-with-equals
     mine = hmac.new(settings.SECRET, request.body, hashlib.sha256).hexdigest()
-    return hmac.compare_digest(mine, request.headers["X-Signature"]) == True
+    if hmac.compare_digest(mine, request.headers["X-Signature"]) is not True:
+        return HttpResponseForbidden()
 
 
 def checksum_of_a_file(data, wanted_digest):  # fine: mac-compared-with-equals
     return hashlib.sha256(data).hexdigest() == wanted_digest
 
 
+# seen in slackapi/python-slack-events-api, slackeventsapi/server.py
 def length_is_compared(request):  # fine: mac-compared-with-equals
     mine = hmac.new(settings.SECRET, request.body, hashlib.sha256).hexdigest()
     if len(mine) != len(request.headers["X-Signature"]):
@@ -81,11 +88,25 @@ def etag_of_a_page(request):  # fine: mac-compared-with-equals
 
 
 # mac-over-rewritten-data
+# seen in SharkTrchBrasil/back_end_python_fastAPI, src/core/security/hmac.py
 def dumps_of_loads(request):
     data = json.loads(request.body)
     message = json.dumps(data, separators=(",", ":")).encode()  # expect: mac-over-rewritten-data
     mine = hmac.new(settings.SECRET, message, hashlib.sha256).hexdigest()
     return hmac.compare_digest(mine, request.headers["X-Signature"])
+
+
+# seen in gotoUSA/django-shopping-mall, shopping/utils/toss_payment.py
+def read_by_the_caller(sent: dict, signature):
+    text = json.dumps(sent, separators=(",", ":"), ensure_ascii=False)  # expect: mac-over-rewritten-data
+    mine = hmac.new(settings.SECRET, text.encode(), hashlib.sha256).hexdigest()
+    return hmac.compare_digest(signature, mine)
+
+
+# seen in Sumiza/emailtowebhook, hmac_checker.py
+def time_in_the_key(key: str, given_signature: str, sent: str, mail: dict):
+    mine = hmac.digest((key + sent).encode(), json.dumps(mail).encode(), "sha256")  # expect: mac-over-rewritten-data
+    return hmac.compare_digest(mine.hex(), given_signature)
 
 
 def without_its_signature(request):
@@ -107,6 +128,7 @@ def body_model(payload, signature):
     return hmac.compare_digest(mine, signature)
 
 
+# seen in mozilla/kitsune, kitsune/customercare/views.py
 def raw_bytes(request):  # fine: mac-over-rewritten-data
     mine = hmac.new(settings.SECRET, request.body, hashlib.sha256).hexdigest()
     if not hmac.compare_digest(mine, request.headers["X-Signature"]):
@@ -120,10 +142,24 @@ def envelope_of_raw_bytes(request):  # fine: mac-over-rewritten-data
     return hmac.compare_digest(mine, request.headers["X-Signature"])
 
 
+# seen in makeplane/plane, apps/api/plane/bgtasks/webhook_task.py
 def sent_by_us(order):  # fine: mac-over-rewritten-data
     body = json.dumps({"order": order.id}).encode()
     mac = hmac.new(settings.SECRET, body, hashlib.sha256).hexdigest()
     return requests.post(settings.URL, data=body, headers={"X-Signature": mac})
+
+
+# seen in danihodovic/django-webhook, django_webhook/http.py
+def sent_with_its_time(hook, payload: str, now):  # fine: mac-over-rewritten-data
+    mac = hmac.new(hook.secret.encode(), f"{now}:{payload}".encode(), hashlib.sha256).hexdigest()
+    return requests.post(hook.url, data=payload.encode(), headers={"X-Signature": mac})
+
+
+# seen in ansible/awx, tools/scripts/post_webhook.py
+def sent_by_a_script(key, sent, url):  # fine: mac-over-rewritten-data
+    text = str(json.dumps(sent)).encode("utf-8", "strict")
+    headers = {"X-Hub-Signature": "sha1={}".format(hmac.new(key, msg=text, digestmod=hashlib.sha1).hexdigest())}
+    return requests.post(url, data=text, headers=headers)
 
 
 def answer_is_written(request):  # fine: mac-over-rewritten-data
@@ -153,11 +189,32 @@ def sorted_by_another_library(request, signature):
     return hmac.compare_digest(hmac.new(settings.SECRET, text, hashlib.sha256).hexdigest(), signature)
 
 
+# seen in AstroAir/feishu-webhook-bot, src/feishu_webhook_bot/automation/triggers.py
 def a_digest_of_sorted(payload, signature):
     text = json.dumps(payload, sort_keys=True)  # expect: mac-over-sorted-data
-    return hmac.compare_digest(hashlib.sha256(f"{settings.SECRET}{text}".encode()).hexdigest(), signature)
+    return hashlib.sha256(f"{settings.SECRET}{text}".encode()).hexdigest() == signature  # expect: mac-compared-with-equals
 
 
+# seen in actuallyrizzn/nowpayments-python-sdk, nowpayments/ipn.py
+def sorted_pairs(sent: dict, signature):
+    text = json.dumps(dict(sorted(sent.items())), separators=(",", ":"))  # expect: mac-over-sorted-data
+    return hmac.compare_digest(hmac.new(settings.SECRET, text.encode(), hashlib.sha512).hexdigest(), signature)
+
+
+class Notices:
+    # seen in NikolaiSch/NOWPayments-Python-API, src/nowpay/ipn.py
+    def notice(self):
+        sent = flask_request.json
+        if flask_request.headers["x-sig"] == self.mac_of(sent):  # expect: mac-compared-with-equals
+            self.succeeded(sent)
+
+    # seen in NikolaiSch/NOWPayments-Python-API, src/nowpay/ipn.py
+    def mac_of(self, sent):
+        text = bytes(json.dumps(dict(sorted(sent.items()))), "utf8")  # expect: mac-over-sorted-data
+        return hmac.new(self.secret, text, hashlib.sha512).hexdigest()
+
+
+# seen in ryssroad/remna-tg-bot, bot/services/nowpayments_service.py
 def sorted_by_hand(payload: dict, signature):
     text = json.dumps({key: payload[key] for key in sorted(payload)}, separators=(",", ":"))  # expect: mac-over-sorted-data
     return hmac.compare_digest(hmac.new(settings.SECRET, text.encode(), hashlib.sha512).hexdigest(), signature)
@@ -180,6 +237,40 @@ def own_token_read_again(user, now):  # fine: mac-over-sorted-data
     return token, hmac.compare_digest(mine, token)
 
 
+def text_of_a_token(claims):
+    return base64.urlsafe_b64encode(json.dumps(claims, sort_keys=True, separators=(",", ":")).encode())
+
+
+def token_of(claims):
+    return text_of_a_token(claims), hmac.digest(settings.SECRET, text_of_a_token(claims), "sha256")
+
+
+# seen in Asmolu/telegram-shop-platform, backend/app/core/security.py
+def read_token(token):  # fine: mac-over-sorted-data, mac-over-rewritten-data
+    head, claims, given = token.split(".")
+    mine = hmac.new(settings.SECRET, f"{head}.{claims}".encode(), hashlib.sha256).digest()
+    if not hmac.compare_digest(mine, base64.urlsafe_b64decode(given)):
+        raise PermissionError
+    return json.loads(base64.urlsafe_b64decode(claims))
+
+
+# seen in leocxy/flask-shopify-utils, src/flask_shopify_utils/__init__.py
+def sorted_query():  # fine: mac-over-sorted-data
+    given = flask_request.args.get("signature", "")
+    fields = {key: value for key, value in flask_request.args.items() if key != "signature"}
+    text = "".join(f"{key}={fields[key]}" for key in sorted(fields))
+    return hmac.compare_digest(given, hmac.new(settings.SECRET, text.encode(), hashlib.sha256).hexdigest())
+
+
+# seen in pennersr/django-allauth, allauth/socialaccount/providers/telegram/views.py
+def sorted_lines(fields: dict, token):  # fine: mac-over-sorted-data
+    given_hash = fields.pop("hash")
+    text = "\n".join(sorted(f"{key}={value}" for key, value in fields.items()))
+    mine = hmac.new(hashlib.sha256(token.encode()).digest(), text.encode(), hashlib.sha256).hexdigest()
+    return hmac.compare_digest(given_hash, mine)
+
+
+# seen in contentful-labs/request-verification-examples, python/app.py
 def sorted_headers(request, signature):  # fine: mac-over-sorted-data
     text = "".join(sorted(request.headers.values())).encode() + request.body
     return hmac.compare_digest(hmac.new(settings.SECRET, text, hashlib.sha256).hexdigest(), signature)
@@ -217,6 +308,7 @@ def of_flask(app, order_id):
     Order.query.filter(order_id).delete()  # expect: unsigned-input-used
 
 
+# seen in contentful-labs/request-verification-examples, python/app.py
 def path_is_signed(request, order_id):  # fine: unsigned-input-used
     mine = hmac.new(settings.SECRET, request.path.encode() + request.body, hashlib.sha256).hexdigest()
     if not hmac.compare_digest(mine, request.headers["X-Signature"]):
@@ -232,6 +324,7 @@ def path_is_compared(request, order_id):  # fine: unsigned-input-used
     Order.objects.filter(pk=order_id).update(paid=True)
 
 
+# seen in ansible/awx, awx/api/views/webhooks.py
 def path_chooses_the_key(request, tenant_id):  # fine: unsigned-input-used
     tenant = Tenant.objects.get(pk=tenant_id)
     mine = hmac.new(tenant.secret, request.body, hashlib.sha256).hexdigest()
@@ -240,6 +333,7 @@ def path_chooses_the_key(request, tenant_id):  # fine: unsigned-input-used
     Order.objects.filter(tenant=tenant).update(paid=True)
 
 
+# seen in mzmitrulevicius/nowpayments-ipn, ipn_server.py
 def id_of_the_body(request):  # fine: unsigned-input-used
     if not in_constant_time(request):
         return HttpResponseForbidden()
@@ -248,13 +342,28 @@ def id_of_the_body(request):  # fine: unsigned-input-used
 
 
 # body-read-again
-def json_after_the_check(request):
-    mine = hmac.new(settings.SECRET, request.body, hashlib.sha256).hexdigest()
-    if not hmac.compare_digest(mine, request.headers["X-Signature"]):
-        return HttpResponseForbidden()
-    return JsonResponse(request.POST)  # expect: body-read-again
+# seen in Asana/devrel-examples, python/webhooks_v5/server.py
+def json_after_the_check():
+    mine = hmac.new(settings.SECRET, flask_request.data, hashlib.sha256).hexdigest()
+    if hmac.compare_digest(mine, flask_request.headers["X-Hook-Signature"]):
+        print(flask_request.json["events"])  # expect: body-read-again
+        return "", 200
+    return "", 401
 
 
+# seen in openedx/openedx-webhooks, openedx_webhooks/github_views.py
+def json_after_a_helper():
+    if not of_bytes(flask_request.data, flask_request.headers["X-Hub-Signature"]):
+        return "signature", 403
+    return flask_request.get_json()["action"]  # expect: body-read-again
+
+
+def of_bytes(payload, signature):
+    mine = "sha1=" + hmac.new(settings.SECRET, payload, hashlib.sha1).hexdigest()
+    return hmac.compare_digest(mine.encode(), signature.encode())
+
+
+# seen in hookdeck/webhook-skills, skills/vercel-webhooks/examples/fastapi/main.py
 async def starlette_json_again(request):
     raw = await request.body()
     mine = hmac.new(settings.SECRET, raw, hashlib.sha256).hexdigest()
@@ -279,21 +388,29 @@ def form_again(request):
     return request.form["id"]  # expect: body-read-again
 
 
-def what_was_read(request):  # fine: body-read-again
-    raw = request.body
+# seen in Goldinflam/vpn-shop-bot, backend/backend/payments/cryptobot.py
+def what_was_read(raw: bytes, headers):  # fine: body-read-again
     mine = hmac.new(settings.SECRET, raw, hashlib.sha256).hexdigest()
-    if not hmac.compare_digest(mine, request.headers["X-Signature"]):
-        return HttpResponseForbidden()
-    return JsonResponse(json.loads(raw))
+    if not hmac.compare_digest(mine, headers["crypto-pay-api-signature"]):
+        raise PermissionError
+    return json.loads(raw.decode())
 
 
+# seen in gowthamnandha/django-webhook-receiver, webhook_project/webhook/views.py
 def read_before(request):  # fine: body-read-again
-    raw = request.body
-    data = request.POST
-    mine = hmac.new(settings.SECRET, raw, hashlib.sha256).hexdigest()
-    if not hmac.compare_digest(mine, request.headers["X-Signature"]):
+    data = json.loads(request.body)
+    if not of_bytes(request.body, request.headers["X-Signature"]):
         return HttpResponseForbidden()
-    return data
+    return data["type"]
+
+
+# seen in myk-org/github-webhook-server, webhook_server/app.py
+async def headers_and_what_was_read(request):  # fine: body-read-again
+    event = request.headers.get("X-GitHub-Event")
+    raw = await request.body()
+    if not of_bytes(raw, request.headers.get("x-hub-signature-256")):
+        return HttpResponseForbidden()
+    return event, json.loads(raw)
 
 
 def headers_after(request):  # fine: body-read-again
@@ -304,7 +421,7 @@ def headers_after(request):  # fine: body-read-again
     return request.headers["X-Event"]
 
 
-def only_where_it_failed(request):  # fine: body-read-again
-    raw = request.body
-    mine = hmac.new(settings.SECRET, raw, hashlib.sha256).hexdigest()
-    return hmac.compare_digest(mine, request.headers["X-Signature"])
+# seen in pypi/warehouse, warehouse/admin/views/helpscout.py
+def checked_and_not_used(request):  # fine: body-read-again
+    mine = hmac.digest(settings.SECRET, request.body, "sha1")
+    return hmac.compare_digest(mine, base64.b64decode(request.headers["X-Signature"]))

@@ -22,6 +22,7 @@ def mac_of(secret, body):
 
 
 # check-skipped-without-secret
+# seen in HummingByteDev/paystack-django, djpaystack/webhooks/handlers.py
 def no_secret_no_check(body, signature):
     if not settings.WEBHOOK_SECRET:
         return True  # expect: check-skipped-without-secret
@@ -29,6 +30,7 @@ def no_secret_no_check(body, signature):
     return hmac.compare_digest(mine, signature)
 
 
+# seen in aladagemre/django-payments-tr, src/payments_tr/providers/iyzico/utils.py
 def no_argument_no_check(body, signature, secret=None):
     if not secret:
         log.warning("no secret: not checked")
@@ -38,6 +40,7 @@ def no_argument_no_check(body, signature, secret=None):
 
 
 class Source:
+    # seen in innerkorehq/fastapi-payments, src/fastapi_payments/providers/razorpay.py
     def verify(self, request):
         if not self.signing_secret:
             return True  # expect: check-skipped-without-secret
@@ -52,6 +55,7 @@ def not_in_the_environment(body, signature):
     return hmac.compare_digest(mine, signature)
 
 
+# seen in itswl/WebhookWise, core/webhook_security.py
 def refused_without(body, signature, secret):  # fine: check-skipped-without-secret
     if not secret:
         return False
@@ -59,6 +63,7 @@ def refused_without(body, signature, secret):  # fine: check-skipped-without-sec
     return hmac.compare_digest(mine, signature)
 
 
+# seen in SharkTrchBrasil/back_end_python_fastAPI, src/core/security/hmac.py
 def raised_without(body, signature, secret):  # fine: check-skipped-without-secret
     if not secret:
         raise RuntimeError("no secret")
@@ -66,6 +71,7 @@ def raised_without(body, signature, secret):  # fine: check-skipped-without-secr
     return hmac.compare_digest(mine, signature)
 
 
+# seen in Flagsmith/flagsmith, api/integrations/github/helpers.py
 def no_signature(body, signature, secret):  # fine: check-skipped-without-secret
     if not signature:
         return False
@@ -111,6 +117,7 @@ async def in_one_test(request: Request):
     return fulfil(await request.form())
 
 
+# seen in AstroAir/feishu-webhook-bot, src/feishu_webhook_bot/core/event_server.py
 async def a_dependency(request: Request, x_signature: str = Header()):
     secret = settings.signature_secret
     if not secret:
@@ -200,6 +207,7 @@ def the_old_secret_too(body, signature):  # fine: check-skipped-without-secret
     return False
 
 
+# seen in makeplane/plane, apps/api/plane/bgtasks/webhook_task.py
 def signed_if_there_is_one(body, headers):  # fine: check-skipped-without-secret
     if WEBHOOK_SECRET:
         headers["X-Signature"] = mac_of(WEBHOOK_SECRET, body)

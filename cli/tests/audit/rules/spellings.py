@@ -14,6 +14,7 @@ from shop.services import fulfil
 
 
 # mac-compared-with-equals
+# seen in hookdeck/webhook-skills, skills/clerk-webhooks/examples/fastapi/main.py
 def one_of_several(payload, signatures):
     mine = hmac.new(settings.KEY, payload, hashlib.sha256).hexdigest()
     return mine in signatures  # expect: mac-compared-with-equals
@@ -41,6 +42,7 @@ def was_seen(event):
     return cache.get(f"event:{event}") is not None
 
 
+# seen in pennersr/django-allauth, allauth/mfa/totp/internal/auth.py
 def remember(event):
     cache.set(f"event:{event}", 1, 86400)  # expect: used-get-then-set
 
@@ -60,6 +62,7 @@ def of_two_events(event, other):  # fine: used-get-then-set
 
 
 # secret-has-default
+# seen in miguelgrinberg/microblog, config.py
 SIGNER_SECRET = os.environ.get("SIGNER_SECRET") or "not-for-production"  # expect: secret-has-default
 QUEUE_NAME = os.environ.get("QUEUE_NAME") or "default"  # fine: secret-has-default
 

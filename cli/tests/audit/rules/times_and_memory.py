@@ -1,4 +1,5 @@
 """The signed time, and what remembers that a request was used."""
+import base64
 import hashlib
 import hmac
 import time
@@ -47,6 +48,7 @@ def through_a_helper(request):
     return hmac.compare_digest(mine, request.headers["X-Signature"])  # expect: signed-time-is-own-clock
 
 
+# seen in polarsource/polar, server/polar/integrations/slack/verification.py
 def two_sided(request):  # fine: signed-time-is-own-clock, time-compared-on-one-side, time-never-compared
     timestamp = request.headers["X-Timestamp"]
     if abs(time.time() - int(timestamp)) > 300:
@@ -68,6 +70,7 @@ def signed_and_read_again(body):  # fine: signed-time-is-own-clock
     return hmac.compare_digest(mac_of(now, body), token)
 
 
+# seen in bigidulka/crypto-payment-gateway, src/core/security.py
 def signing(body):  # fine: signed-time-is-own-clock, time-never-compared
     now = int(time.time())
     return now, mac_of(now, body)
@@ -79,6 +82,18 @@ def time_of_the_log(request, log):  # fine: signed-time-is-own-clock
     return hmac.compare_digest(mine, request.headers["X-Signature"])
 
 
+# seen in lnbits/lnbits, lnbits/core/services/fiat_providers.py
+def within_a_tolerance(payload, header, secret, tolerance=300):  # fine: signed-time-is-own-clock, time-compared-on-one-side, time-never-compared
+    items = dict(it.split("=") for it in header.split(","))
+    timestamp = int(items["t"])
+    if abs(time.time() - timestamp) > tolerance:
+        raise ValueError("time")
+    signed = f"{timestamp}.{payload.decode()}"
+    mine = hmac.new(key=secret.encode(), msg=signed.encode(), digestmod=hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(mine, items["v1"]):
+        raise ValueError("signature")
+
+
 def of_the_sender(request):  # fine: signed-time-is-own-clock
     sent = datetime.fromtimestamp(int(request.headers["X-Timestamp"]))
     if abs(datetime.now() - sent) > timedelta(minutes=5):
@@ -87,11 +102,38 @@ def of_the_sender(request):  # fine: signed-time-is-own-clock
 
 
 # time-compared-on-one-side
+# seen in tuwhit/eagles_project, slackbot/verify_requests.py
 def only_old(request):
     timestamp = request.headers["X-Timestamp"]
     if time.time() - int(timestamp) > 300:  # the check
         return HttpResponseForbidden()
     return hmac.compare_digest(mac_of(timestamp, request.body), request.headers["X-Signature"])  # expect: time-compared-on-one-side
+
+
+# seen in leocxy/flask-shopify-utils, src/flask_shopify_utils/__init__.py
+def older_than_a_day(args):
+    if int(args.get("timestamp", 0)) < time.time() - 86400:
+        return False
+    text = f"code={args['code']}&timestamp={args['timestamp']}"
+    mine = hmac.new(settings.KEY, text.encode(), hashlib.sha256).hexdigest()
+    return hmac.compare_digest(mine, args["hmac"])  # expect: time-compared-on-one-side
+
+
+NONCES = []
+
+
+# seen in m4l1c3/flask-hmac-auth, flask_hmac_auth/__init__.py
+def only_old_and_new_nonces(request, secret):
+    parts = request.headers["Authorization"].split(":")
+    nonce = parts[1]
+    sent = parts[2]
+    if int(time.time()) - int(sent) < 20 and nonce not in NONCES:  # expect: memory-can-forget
+        NONCES.append(nonce)  # expect: used-get-then-set
+        message = "{}{}{}".format(request.base_url, sent, nonce).encode()
+        mac = hmac.new(secret, message, hashlib.sha256)
+        mine = "{}:{}:{}".format(mac.hexdigest(), nonce, sent)
+        return request.headers["Authorization"] == mine  # expect: mac-compared-with-equals recorded-before-check
+    return False
 
 
 def only_old_added(body, signature, timestamp):
@@ -106,6 +148,7 @@ def only_old_as_text(body, signature, ts):
     return hmac.compare_digest(mac_of(ts, body), signature)  # expect: time-compared-on-one-side
 
 
+# seen in hookdeck/webhook-skills, skills/replicate-webhooks/examples/fastapi/main.py
 def only_old_after(body, signature, timestamp):
     is_right = hmac.compare_digest(mac_of(timestamp, body), signature)  # expect: time-compared-on-one-side
     return is_right and time.time() - float(timestamp) < 60
@@ -116,6 +159,15 @@ def both_sides(body, signature, timestamp):  # fine: time-compared-on-one-side
     if int(timestamp) > now + 5 or int(timestamp) < now - 300:
         return False
     return hmac.compare_digest(mac_of(timestamp, body), signature)
+
+
+# seen in getredash/redash, redash/authentication/__init__.py
+def expires_within_an_hour(request, user):  # fine: time-compared-on-one-side
+    expires = float(request.args.get("expires") or 0)
+    if time.time() < expires <= time.time() + 3600:
+        mine = hmac.new(user.key, f"{request.path}{expires}".encode(), hashlib.sha1).hexdigest()
+        return hmac.compare_digest(mine, request.args["signature"])
+    return False
 
 
 def between(body, signature, timestamp):  # fine: time-compared-on-one-side
@@ -131,6 +183,7 @@ def verify_csrf_token(token):  # fine: time-compared-on-one-side
     return hmac.compare_digest(mac_of(timestamp, ""), signature)
 
 
+# seen in itswl/WebhookWise, services/notifications/feishu_actions.py
 def it_expires(body, signature, expires):  # fine: time-compared-on-one-side
     if int(expires) < time.time():
         return False
@@ -138,17 +191,30 @@ def it_expires(body, signature, expires):  # fine: time-compared-on-one-side
 
 
 # time-never-compared
+# seen in mozilla/kitsune, kitsune/customercare/views.py
 def signed_and_forgotten(request):
     timestamp = request.headers["X-Timestamp"]
     mine = hmac.new(settings.KEY, timestamp.encode() + request.body, hashlib.sha256).hexdigest()  # expect: time-never-compared
     return hmac.compare_digest(mine, request.headers["X-Signature"])
 
 
+# seen in blackboard-innersource/explain-bot, lambda/explain.py
 def of_slack(request):
     ts = request.headers["X-Slack-Request-Timestamp"]
     base = "v0:" + ts + ":" + request.body.decode()  # expect: time-never-compared
     mine = "v0=" + hmac.new(settings.KEY, base.encode(), hashlib.sha256).hexdigest()
     return hmac.compare_digest(mine, request.headers["X-Slack-Signature"])
+
+
+class Events:
+    # seen in AstroAir/feishu-webhook-bot, src/feishu_webhook_bot/core/event_server.py
+    def verify(self, request, body: bytes):
+        timestamp = request.headers.get("X-Event-Timestamp")
+        nonce = request.headers.get("X-Event-Nonce")
+        message = (timestamp + nonce).encode() + body  # expect: time-never-compared
+        mine = base64.b64encode(hmac.new(self.key, message, hashlib.sha256).digest()).decode()
+        if not hmac.compare_digest(request.headers["X-Event-Signature"], mine):
+            raise PermissionError
 
 
 def of_a_parameter(body, signature, timestamp):
@@ -157,6 +223,7 @@ def of_a_parameter(body, signature, timestamp):
     return hmac.compare_digest(mine, signature)
 
 
+# seen in anymail/django-anymail, anymail/webhooks/mailgun.py
 def of_fields(fields, given_signature):
     timestamp = fields["timestamp"]
     mine = hmac.new(settings.KEY, (timestamp + fields["token"]).encode(), hashlib.sha256).hexdigest()  # expect: time-never-compared
@@ -168,6 +235,7 @@ def handed_on(body, signature, timestamp, clock):  # fine: time-never-compared
     return hmac.compare_digest(mac_of(timestamp, body), signature)
 
 
+# seen in NzeStan/Django-Paystack-Wallet, wallet/services/webhook_service.py
 def no_time(body, signature):  # fine: time-never-compared
     mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
     return hmac.compare_digest(mine, signature)
@@ -264,6 +332,7 @@ def reads_only(request):  # fine: window-without-memory
     return HttpResponse(Order.objects.count())
 
 
+# seen in polarsource/polar, server/polar/integrations/slack/verification.py
 def a_helper_alone(body, signature, timestamp):  # fine: window-without-memory
     if abs(time.time() - int(timestamp)) > 60:
         return False
@@ -276,6 +345,36 @@ def get_then_set(nonce):
         return False
     cache.set(f"nonce:{nonce}", True, 600)  # expect: used-get-then-set
     return True
+
+
+# seen in mozilla/kitsune, kitsune/wiki/tasks.py
+def schedule_once():
+    if cache.get(settings.REBUILD_TOKEN):
+        return
+    cache.set(settings.REBUILD_TOKEN, True)  # expect: used-get-then-set
+    fulfil.delay()
+
+
+# seen in dcfrqb/vpn-bot, src/app/tasks/remnawave_reconciler.py
+async def alert_once(subscription):
+    key = f"alert_sent:{subscription}"
+    already = await r.get(key)
+    if already:
+        return
+    await r.set(key, "1", ex=86400)  # expect: used-get-then-set
+    await alert(subscription)
+
+
+class OnceForAnAddress:
+    cache = caches["once"]
+
+    # seen in Flagsmith/flagsmith, api/onboarding/throttling.py
+    def allow(self, request):
+        key = key_of(request)
+        if self.cache.get(key):
+            return False
+        self.cache.set(key, 1)  # expect: used-get-then-set
+        return True
 
 
 def exists_then_setex(event):
@@ -360,6 +459,7 @@ def claim(nonce):
     return cache.add("nonce:" + nonce, 1, 900)
 
 
+# seen in geekyous/uvp-backend, app/core/security.py
 def helper_first(body, signature, nonce):
     if not claim(nonce):
         return False
@@ -411,6 +511,7 @@ def a_minute(request):
     return r.set("nonce:" + request.headers["X-Nonce"], 1, nx=True, ex=300)  # expect: memory-shorter-than-window
 
 
+# seen in geekyous/uvp-backend, app/core/security.py
 def of_constants(request):
     timestamp = int(request.headers["X-Timestamp"])
     if abs(time.time() - timestamp) > MAX_AGE:
@@ -433,6 +534,25 @@ def twice_the_window(request):  # fine: memory-shorter-than-window
     if not checked(request):
         return False
     return cache.add("nonce:" + request.headers["X-Nonce"], 1, timeout=2 * 60)
+
+
+# seen in itswl/WebhookWise, core/webhook_security.py
+async def claimed_for_both_sides(headers, raw: bytes, skew):  # fine: memory-shorter-than-window, recorded-before-check, used-get-then-set, window-without-memory
+    timestamp = headers.get("x-webhook-timestamp", "").strip()
+    if abs(int(time.time()) - int(timestamp)) > skew:
+        raise PermissionError("time")
+    mine = hmac.new(settings.KEY, timestamp.encode() + b"." + raw, hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(mine.encode(), headers["x-webhook-signature"].encode()):
+        raise PermissionError("signature")
+    if not await r.set("replay:" + headers["x-webhook-signature"], "1", nx=True, ex=skew * 2):
+        raise PermissionError("again")
+
+
+# seen in pennersr/django-allauth, allauth/socialaccount/internal/jwtkit.py
+def until_it_expires(claims):  # fine: memory-shorter-than-window, used-get-then-set
+    timeout = claims["exp"] - time.time()
+    if not cache.add(key=f"jwt:{claims['jti']}", value=True, timeout=timeout):
+        raise PermissionError("again")
 
 
 def a_day(request):  # fine: memory-shorter-than-window
@@ -496,6 +616,7 @@ def a_list_of_algorithms(body, signature, algorithm):  # fine: memory-can-forget
 ALLOWED = set()
 
 
+# seen in amirhossein-moloki/django-ecommerce-api, payment/views.py
 def a_set_of_senders(body, signature, sender):  # fine: memory-can-forget
     mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
     return sender in ALLOWED and hmac.compare_digest(mine, signature)
