@@ -133,7 +133,7 @@ fn acts_once_though_the_proxy_is_killed(script: &str) {
             // Whatever was on its way at the kill may have got lost, and nothing else.
             let there = effects.len() - round * EACH;
             assert!(
-                there >= 10 && there <= EACH,
+                (10..=EACH).contains(&there),
                 "{script}, {processing}: {effects:?}"
             );
         }
