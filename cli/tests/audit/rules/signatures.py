@@ -109,6 +109,20 @@ def time_in_the_key(key: str, given_signature: str, sent: str, mail: dict):
     return hmac.compare_digest(mine.hex(), given_signature)
 
 
+# seen in bagel-dawg/github-slack-mentions, helpers/verify_webhook_secret.py
+def read_before_it_came_here(given_signature, event):
+    text = json.dumps(event, separators=(",", ":"))  # expect: mac-over-rewritten-data
+    mine = hmac.new(settings.SECRET, text.encode(), hashlib.sha1).hexdigest()
+    return mine == given_signature.removeprefix("sha1=")  # expect: mac-compared-with-equals
+
+
+# seen in gwasserfall/matcha-api, build.py
+def in_the_handler_itself(request):
+    text = json.dumps(request.json, separators=(",", ":"))  # expect: mac-over-rewritten-data
+    mine = hmac.new(settings.SECRET, text.encode(), hashlib.sha1).hexdigest()
+    return hmac.compare_digest(mine, request.headers["X-Signature"])
+
+
 def without_its_signature(request):
     data = request.data
     given = data.pop("signature")

@@ -8,12 +8,13 @@ from datetime import datetime, timedelta, timezone
 import redis
 from cachetools import TTLCache
 from django.core.cache import cache
+from django.db import IntegrityError, transaction
 from django.http import HttpResponse, HttpResponseForbidden
 
 from shop import settings
 from django.db.models import F
 
-from shop.models import Account, Order
+from shop.models import Account, Job, Order, SeenEvent
 from shop.tasks import fulfil
 
 r = redis.Redis()
@@ -117,6 +118,16 @@ def older_than_a_day(args):
     text = f"code={args['code']}&timestamp={args['timestamp']}"
     mine = hmac.new(settings.KEY, text.encode(), hashlib.sha256).hexdigest()
     return hmac.compare_digest(mine, args["hmac"])  # expect: time-compared-on-one-side
+
+
+# seen in jamanvo/meow-slack, slackbot/verify_request.py
+def only_old_of_a_form(headers, form):
+    sent = headers["HTTP_X_TIMESTAMP"]
+    if time.time() - float(sent) > 60 * 5:
+        return False
+    text = "v0:" + sent + ":" + form.urlencode()
+    mine = "v0=" + hmac.new(settings.KEY, text.encode(), hashlib.sha256).hexdigest()
+    return hmac.compare_digest(mine, headers["HTTP_X_SIGNATURE"])  # expect: time-compared-on-one-side
 
 
 NONCES = []
@@ -467,6 +478,10 @@ def helper_first(body, signature, nonce):
     return hmac.compare_digest(mine, signature)  # expect: recorded-before-check
 
 
+def mac_of_parts(timestamp, nonce, body):
+    return hmac.new(settings.KEY, timestamp.encode() + b"." + nonce.encode() + b"." + body, hashlib.sha256).hexdigest()
+
+
 USED = set()
 
 
@@ -482,6 +497,42 @@ def after_the_check(body, signature, nonce):  # fine: recorded-before-check
     if not hmac.compare_digest(mine, signature):
         return False
     return cache.add("nonce:" + nonce, 1, 900)
+
+
+# seen in aimxlabs/hello-auth-python, examples/service/server.py
+def listed_after_the_check(body, signature, nonce):  # fine: recorded-before-check
+    mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(mine, signature):
+        raise PermissionError("signature")
+    if nonce in listed_nonces:  # expect: memory-can-forget
+        raise PermissionError("nonce")
+    listed_nonces.append(nonce)  # expect: used-get-then-set
+
+
+# seen in pablondrina/django-shopman, packages/guestman/shopman/guestman/gates.py
+def row_of_an_event(body, signature, sent, event):  # fine: recorded-before-check, memory-can-forget, memory-shorter-than-window, used-get-then-set
+    mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(mine.lower(), signature.lower()):
+        raise PermissionError("signature")
+    if abs(int(time.time()) - sent) > MAX_AGE:
+        raise PermissionError("time")
+    try:
+        with transaction.atomic():
+            SeenEvent.objects.create(nonce=event["id"], sender="chat")
+    except IntegrityError as error:
+        raise PermissionError("again") from error
+
+
+# seen in zharuk/django-deva7, deva7km/catalog/auth_tokens.py
+def token_that_is_used_once(token):  # fine: recorded-before-check, memory-can-forget, memory-shorter-than-window, used-get-then-set
+    member, sent, signature = token.split(":")
+    if time.time() - int(sent) > MAX_AGE:
+        raise PermissionError("age")
+    if not hmac.compare_digest(mac_of(sent, member), signature):
+        raise PermissionError("signature")
+    if not cache.add(f"token_used:{token}", True, timeout=MAX_AGE):
+        raise PermissionError("again")
+    return int(member)
 
 
 def helper_after(body, signature, nonce):  # fine: recorded-before-check
@@ -519,6 +570,63 @@ def of_constants(request):
     if not hmac.compare_digest(mac_of(timestamp, request.body), request.headers["X-Signature"]):
         return False
     return cache.add("sig:" + request.headers["X-Signature"], 1, MAX_AGE)  # expect: memory-shorter-than-window
+
+
+# seen in mehran-shabani/soapify_back, infra/middleware/hmac_auth.py
+def looked_up_first_and_kept_last(request):  # fine: recorded-before-check, memory-can-forget
+    sent, nonce = request.META["HTTP_X_TIMESTAMP"], request.META["HTTP_X_NONCE"]
+    if abs(time.time() - float(sent)) > 300:
+        return HttpResponseForbidden()
+    key = f"nonce_of_a_service:{nonce}"
+    if cache.get(key):
+        return HttpResponseForbidden()
+    text = f"{request.method}:{request.path}:{sent}:{nonce}:{request.body.decode()}"
+    mine = hmac.new(settings.KEY, text.encode(), hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(mine, request.META["HTTP_X_SIGNATURE"]):
+        return HttpResponseForbidden()
+    cache.set(key, True, 300)  # expect: memory-shorter-than-window used-get-then-set
+
+
+# seen in ax128/AegisGate, aegisgate/core/gateway.py
+def kept_for_the_width_of_one_side(request):
+    sent, nonce = request.headers["X-Timestamp"], request.headers["X-Nonce"]
+    if abs(int(time.time()) - int(sent)) > MAX_AGE:
+        return HttpResponseForbidden()
+    if not r.set(f"gate:nonce:{nonce}", "1", ex=MAX_AGE, nx=True):  # expect: memory-shorter-than-window
+        return HttpResponseForbidden()
+    mine = mac_of_parts(sent, nonce, request.body)
+    return hmac.compare_digest(mine, request.headers["X-Signature"])  # expect: recorded-before-check
+
+
+MAX_SKEW_MS = 5 * 60 * 1000
+
+
+# seen in SharkTrchBrasil/back_end_python_fastAPI, src/core/security/hmac.py
+async def kept_in_milliseconds(headers, raw: bytes):
+    sent, nonce = headers["x-timestamp"], headers["x-nonce"]
+    if abs(int(time.time() * 1000) - int(sent)) > MAX_SKEW_MS:
+        raise PermissionError("time")
+    if not await r.set(f"mac_nonce:{nonce}", "1", nx=True, px=MAX_SKEW_MS):  # expect: memory-shorter-than-window
+        raise PermissionError("again")
+    mine = mac_of_parts(sent, nonce, raw)
+    return hmac.compare_digest(mine, headers["x-signature"])  # expect: recorded-before-check
+
+
+NONCE_KEPT = 5
+CLOCKS_DIFFER = 10 * 60
+
+
+# seen in ZhaoQi99/drf-access-key, rest_framework_access_key/authentication.py
+def kept_for_seconds(request):
+    sent, nonce = request.headers["Auth-Timestamp"], request.headers["Auth-Nonce"]
+    if abs(time.time() - int(sent)) > CLOCKS_DIFFER:
+        raise PermissionError("time")
+    key = "{}-{}".format("nonce", nonce)
+    if cache.get(key) is not None:
+        raise PermissionError("again")
+    cache.set(key, "1", NONCE_KEPT)  # expect: memory-shorter-than-window used-get-then-set
+    mine = mac_of_parts(sent, nonce, request.path.encode())
+    return hmac.compare_digest(mine, request.headers["Auth-Signature"])  # expect: recorded-before-check
 
 
 def five_minutes(request):
@@ -571,6 +679,9 @@ def another_entry(request):  # fine: memory-shorter-than-window
 seen_nonces = TTLCache(maxsize=1000, ttl=600)
 used_signatures = set()
 processed = {}
+processed_event_ids = {}
+used_tokens = set()
+listed_nonces = []
 replay_guard_seen = set()
 
 
@@ -611,6 +722,45 @@ def own_set_again(body, signature, nonce):
 def a_list_of_algorithms(body, signature, algorithm):  # fine: memory-can-forget
     mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
     return algorithm in {"sha256", "sha512"} and hmac.compare_digest(mine, signature)
+
+
+# seen in ilab-vishal/Integration, shopify/utils/shopify_router_utils.py
+def is_known(event_id):
+    if event_id in processed_event_ids:  # expect: memory-can-forget
+        return True
+    processed_event_ids[event_id] = datetime.now()  # expect: used-get-then-set
+    return False
+
+
+# seen in ilab-vishal/Integration, shopify/routers/product_create.py
+def events_of_a_shop(body, signature, event_id):
+    if is_known(event_id):
+        return False
+    mine = base64.b64encode(hmac.new(settings.KEY, body, hashlib.sha256).digest()).decode()
+    return hmac.compare_digest(mine, signature)  # expect: recorded-before-check
+
+
+# seen in hsniama/mydevops, app/utils/jwt_handler.py
+def tokens_of_a_process(token):
+    if token in used_tokens:  # expect: memory-can-forget
+        return False
+    body, signature = token.rsplit(".", 1)
+    mine = hmac.new(settings.KEY, body.encode(), hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(mine, signature):
+        return False
+    used_tokens.add(token)  # expect: used-get-then-set
+    return True
+
+
+# seen in ansible/awx, awx/api/views/webhooks.py
+def job_of_an_event(request, event_id):  # fine: memory-can-forget, recorded-before-check
+    mine = hmac.new(settings.KEY, request.body, hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(mine, request.headers["X-Signature"]):
+        raise PermissionError("signature")
+    if Job.objects.filter(event_id=event_id).exists():  # expect: unsigned-input-used
+        return HttpResponse()
+    Job.objects.create(event_id=event_id)  # expect: unique-checked-then-inserted
+    return HttpResponse()
 
 
 ALLOWED = set()
