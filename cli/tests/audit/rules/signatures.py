@@ -116,13 +116,6 @@ def read_before_it_came_here(given_signature, event):
     return mine == given_signature.removeprefix("sha1=")  # expect: mac-compared-with-equals
 
 
-# seen in gwasserfall/matcha-api, build.py
-def in_the_handler_itself(request):
-    text = json.dumps(request.json, separators=(",", ":"))  # expect: mac-over-rewritten-data
-    mine = hmac.new(settings.SECRET, text.encode(), hashlib.sha1).hexdigest()
-    return hmac.compare_digest(mine, request.headers["X-Signature"])
-
-
 def without_its_signature(request):
     data = request.data
     given = data.pop("signature")

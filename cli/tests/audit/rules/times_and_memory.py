@@ -120,14 +120,17 @@ def older_than_a_day(args):
     return hmac.compare_digest(mine, args["hmac"])  # expect: time-compared-on-one-side
 
 
-# seen in jamanvo/meow-slack, slackbot/verify_request.py
-def only_old_of_a_form(headers, form):
-    sent = headers["HTTP_X_TIMESTAMP"]
-    if time.time() - float(sent) > 60 * 5:
-        return False
-    text = "v0:" + sent + ":" + form.urlencode()
-    mine = "v0=" + hmac.new(settings.KEY, text.encode(), hashlib.sha256).hexdigest()
-    return hmac.compare_digest(mine, headers["HTTP_X_SIGNATURE"])  # expect: time-compared-on-one-side
+# seen in fylein/fyle-slack-app, fyle_slack_app/slack/__init__.py
+def only_old_with_a_flag(request):
+    sent = request.META["HTTP_X_TIMESTAMP"]
+    is_right = True
+    if sent is not None and time.time() - int(sent) > 60 * 5:
+        is_right = False
+    if is_right:
+        text = "v0:{}:{}".format(sent, request.body.decode())
+        mine = "v0=" + hmac.new(settings.KEY, text.encode(), hashlib.sha256).hexdigest()
+        is_right = hmac.compare_digest(mine, request.META["HTTP_X_SIGNATURE"])  # expect: time-compared-on-one-side
+    return is_right
 
 
 NONCES = []
@@ -499,7 +502,7 @@ def after_the_check(body, signature, nonce):  # fine: recorded-before-check
     return cache.add("nonce:" + nonce, 1, 900)
 
 
-# seen in aimxlabs/hello-auth-python, examples/service/server.py
+# seen in aimxlabs/hello-auth-python, examples/service/service.py
 def listed_after_the_check(body, signature, nonce):  # fine: recorded-before-check
     mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
     if not hmac.compare_digest(mine, signature):
