@@ -160,11 +160,38 @@ class Counter:
             await source.read()
         self.held = held + 1  # expect: changed-across-await
 
+    # seen in Kishan-Thanki/Python, 23_Python_Concurrency_and_Parallelism_Processes/01_Asyncio/09_locks.py
     async def within_a_lock(self, source):  # fine: changed-across-await
         async with self.lock:
             before = self.total
             more = await source.read()
             self.total = before + more
+
+    # seen in aiogram/aiogram, aiogram/utils/chat_action.py
+    async def ended_within_a_lock(self):  # fine: changed-across-await
+        async with self.lock:
+            if self.job is None:
+                return
+            if not self.closing.is_set():
+                self.closing.set()
+                await self.closed.wait()
+            self.job = None
+
+    # seen in remram44/python-socket-throttle, socket_throttle/asyncio.py
+    async def counted_by_another(self, size=-1):  # fine: changed-across-await
+        size = await self.bucket.room_for(1, size)
+        read = await self.source.read(size)
+        self.bucket.take(len(read))
+        return read
+
+    # seen in aio-libs/aiohttp, aiohttp/multipart.py
+    async def chunk(self, size):  # fine: changed-across-await
+        carried = self.carried
+        if carried:
+            self.carried = b""
+        fresh = await self.source.read(size - len(carried))
+        self.total += len(fresh)
+        return carried + fresh
 
     async def read_after(self, source):  # fine: changed-across-await
         more = await source.read()

@@ -148,6 +148,7 @@ def true_if_it_breaks(request):
         return True
 
 
+# seen in stripe/stripe-python, examples/webhooks.py
 def caught_and_refused(request):  # fine: failed-check-passes
     try:
         stripe.Webhook.construct_event(request.body, request.headers["Stripe-Signature"], settings.KEY)
@@ -156,6 +157,7 @@ def caught_and_refused(request):  # fine: failed-check-passes
     fulfil(request.body)
 
 
+# seen in anymail/django-anymail, anymail/webhooks/resend.py
 def caught_and_raised(request):  # fine: failed-check-passes
     try:
         Webhook(settings.KEY).verify(request.body, request.headers)
@@ -163,6 +165,29 @@ def caught_and_raised(request):  # fine: failed-check-passes
         log.warning("signature")
         raise PermissionError from error
     fulfil(request.body)
+
+
+# seen in ansible/awx, awx/main/utils/licensing.py
+def caught_and_named(key, archive, buffer):  # fine: failed-check-passes
+    listed, signature = archive.open("listed.zip").read(), archive.open("signature").read()
+    try:
+        key.verify(signature, listed, padding.PKCS1v15(), hashes.SHA256())
+    except InvalidSignature as error:
+        raise ValueError("not signed") from error
+    buffer.write(listed)
+
+
+# seen in Synderis/ecommerce_site, backend/stripe_webhook.py
+async def caught_each_for_itself(request):  # fine: failed-check-passes
+    body = await request.body()
+    try:
+        event = stripe.Webhook.construct_event(body, request.headers.get("stripe-signature"), settings.KEY)
+    except ValueError as error:
+        raise HTTPException(status_code=400, detail="not JSON") from error
+    except stripe.error.SignatureVerificationError as error:
+        raise HTTPException(status_code=400, detail="not signed") from error
+    if event["type"] == "checkout.session.completed":
+        fulfil(event["data"]["object"])
 
 
 def caught_and_false(request):  # fine: failed-check-passes

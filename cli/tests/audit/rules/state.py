@@ -310,6 +310,13 @@ class NoFilter(DeleteView):  # fine: view-filters-then-acts
         return super().delete(request, *args, **kwargs)
 
 
+# seen in haseebig98/Unescolist, unesco/owner.py
+class OnlyOwn(LoginRequiredMixin, DeleteView):  # fine: view-filters-then-acts
+    def get_queryset(self):
+        rows = super(OnlyOwn, self).get_queryset()
+        return rows.filter(owner=self.request.user)
+
+
 class NoAct(UpdateView):  # fine: view-filters-then-acts
     def get_queryset(self):
         return Post.objects.filter(author=self.request.user)
@@ -387,6 +394,17 @@ class FourSerializer(serializers.HyperlinkedModelSerializer):
         if instance.locked or instance.archived:
             raise serializers.ValidationError("locked")
         instance.save()  # expect: serializer-checks-instance
+
+
+# seen in NurulloMahmud/mprint, manufacture/serializers.py
+class OnlyForward(serializers.ModelSerializer):
+    def update(self, instance, validated_data):
+        if self.context["request"].user.role != "owner":
+            if instance.status.name in ["checked", "sent"] and validated_data["status"].name == "open":
+                raise serializers.ValidationError("only forward")
+        instance.status = validated_data.get("status", instance.status)
+        instance.save()  # expect: serializer-checks-instance
+        return instance
 
 
 # seen in horilla-opensource/horilla, horilla_api/api_serializers/attendance/serializers.py

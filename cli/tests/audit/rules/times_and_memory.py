@@ -353,6 +353,14 @@ def a_helper_alone(body, signature, timestamp):  # fine: window-without-memory
     return hmac.compare_digest(mac_of(timestamp, body), signature)
 
 
+# seen in blongene/NovaTrade3.0, hmac_auth.py
+def a_helper_with_its_own_mac(secret, body, sent, signature, seconds=180):  # fine: window-without-memory
+    if not secret or abs(time.time() - int(sent)) > seconds:
+        return False
+    mine = hmac.new(secret.encode(), sent.encode() + b"." + body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(mine, signature)
+
+
 # used-get-then-set
 def get_then_set(nonce):
     if cache.get(f"nonce:{nonce}"):
