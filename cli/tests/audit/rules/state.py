@@ -407,6 +407,18 @@ class OnlyForward(serializers.ModelSerializer):
         return instance
 
 
+# seen in ministryofjustice/money-to-prisoners-api, mtp_api/apps/payment/serializers.py
+class WhilePending(serializers.ModelSerializer):
+    @transaction.atomic
+    def update(self, instance, validated_data):
+        if instance.status != "pending":
+            raise Refused('"%s" is final' % instance.status)
+        address = validated_data.pop("address", None)
+        if address:
+            validated_data["address"] = Address.objects.create(**address)
+        return super().update(instance, validated_data)  # expect: serializer-checks-instance
+
+
 # seen in horilla-opensource/horilla, horilla_api/api_serializers/attendance/serializers.py
 class OwnerStays(serializers.ModelSerializer):
     def update(self, instance, validated_data):  # fine: serializer-checks-instance
