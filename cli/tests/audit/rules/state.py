@@ -337,6 +337,37 @@ class ChangeOwn(UpdateView):
         return super(ChangeOwn, self).form_valid(form)  # expect: view-filters-then-acts
 
 
+# seen in AbdulRahimanKS/CozaStore, shop_admin/views/pincode_views.py
+class ChangeArea(OfAShop, UpdateView):
+    def get_queryset(self):
+        return Area.objects.filter(made_by=self.request.user)
+    def form_valid(self, form):
+        answer = super().form_valid(form)  # expect: view-filters-then-acts
+        note(self.request, "changed")
+        return answer
+
+
+# seen in Sofya-Ageeva/Medical_Diagnostics, appointments/views.py
+class CancelVisit(LoginRequiredMixin, DeleteView):
+    def get_queryset(self):
+        return Visit.objects.filter(user=self.request.user)
+    def form_valid(self, form):
+        note(self.request, "cancelled")
+        return super().form_valid(form)  # expect: view-filters-then-acts
+
+
+# seen in pycodebr/finanpy_v2, accounts/views.py
+class ChangePurse(LoginRequiredMixin, UpdateView):
+    def get_queryset(self):
+        """Only one's own."""
+        return Purse.objects.filter(user=self.request.user)
+    def get_form_kwargs(self):
+        return super().get_form_kwargs() | {"user": self.request.user}
+    def form_valid(self, form):
+        note(self.request, f"{form.instance.name} is changed")
+        return super().form_valid(form)  # expect: view-filters-then-acts
+
+
 # seen in django-oscar/django-oscar, src/oscar/apps/customer/views.py
 class RemoveAddress(DeleteView):  # fine: view-filters-then-acts
     def get_queryset(self):
