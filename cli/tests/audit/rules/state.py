@@ -450,6 +450,20 @@ class WhilePending(serializers.ModelSerializer):
         return super().update(instance, validated_data)  # expect: serializer-checks-instance
 
 
+# seen in FaridunDev/Kutubxona, borrowing/serializers.py
+class GivenBack(serializers.ModelSerializer):
+    def update(self, instance, validated_data):
+        if instance.is_returned:
+            raise serializers.ValidationError("given back before")
+        instance.back_on = validated_data.get("back_on")
+        instance.is_returned = True
+        instance.save()  # expect: serializer-checks-instance
+        volume = instance.volume
+        volume.status = "free"
+        volume.save()
+        return instance
+
+
 # seen in horilla-opensource/horilla, horilla_api/api_serializers/attendance/serializers.py
 class OwnerStays(serializers.ModelSerializer):
     def update(self, instance, validated_data):  # fine: serializer-checks-instance
