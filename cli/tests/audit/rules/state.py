@@ -464,6 +464,16 @@ class GivenBack(serializers.ModelSerializer):
         return instance
 
 
+# seen in BombFunding/Backend, balance/serializers.py
+class Spent(serializers.Serializer):
+    def update(self, instance, validated_data):
+        if instance.balance - validated_data.get("sum") < 0:
+            raise serializers.ValidationError({"sum": "not enough"})
+        instance.balance = instance.balance - validated_data.get("sum")
+        instance.save()  # expect: serializer-checks-instance
+        return instance
+
+
 # seen in horilla-opensource/horilla, horilla_api/api_serializers/attendance/serializers.py
 class OwnerStays(serializers.ModelSerializer):
     def update(self, instance, validated_data):  # fine: serializer-checks-instance
