@@ -172,8 +172,10 @@ pub(super) fn last_authority<'h>(
     let Some(line) = headers.get_all(name).iter().next_back() else {
         return Ok(None);
     };
-    let last = line.to_str().ok().and_then(|line| line.rsplit(',').next());
-    authority_in(last.map(str::trim_ascii), name).map(Some)
+    // Whatever stands before the last one, it cannot keep that one from being read.
+    let last = line.as_bytes().rsplit(|b| *b == b',').next();
+    let last = str::from_utf8(last.unwrap_or_default().trim_ascii()).ok();
+    authority_in(last.filter(|last| last.is_ascii()), name).map(Some)
 }
 
 fn authority_in<'h>(value: Option<&'h str>, name: &HeaderName) -> Result<&'h str, Fault> {

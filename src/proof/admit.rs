@@ -195,7 +195,7 @@ pub(crate) fn admit<'h, M>(
 
 /// Says why no signature was admitted.
 pub(crate) struct Refused {
-    /// The key id of the first signature.
+    /// Why the first signature does not count.
     pub(crate) fault: Fault,
     /// The first signature that is too old for every server.
     pub(crate) too_old: Option<Box<TooOld>>,

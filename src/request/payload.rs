@@ -218,11 +218,11 @@ impl VerifiedPayload {
         self.0.events.as_deref()
     }
 
-    /// Returns what remembers the request.
     pub(super) fn verifier(&self) -> &Verifier {
         &self.0.verifier
     }
 
+    /// The memory that the request is recorded in.
     pub(crate) fn memory(&self) -> &Memory {
         &self.0.verifier.settings.memory
     }

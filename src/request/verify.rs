@@ -154,9 +154,12 @@ impl Authentic {
         if let Some(error) = refuse(&self.usable.unread().payload) {
             return Ok(Err(error));
         }
-        // Before the inner service is asked: a duplicate that waits holds no permit of it.
-        self.wait_for_turn().await?;
-        let (ready, has_waited) = noting_wait(ready).await;
+        let (ready, has_waited) = noting_wait(async {
+            // Before the inner service is asked: a duplicate that waits holds no permit of it.
+            self.wait_for_turn().await?;
+            ready.await
+        })
+        .await;
         let ready = match ready? {
             Ok(ready) => ready,
             Err(error) => return Ok(Err(error)),

@@ -219,7 +219,8 @@ pub async fn serve(router: Router) -> SocketAddr {
 pub fn to_wire(request: &Request<impl AsRef<[u8]>>) -> Vec<u8> {
     let mut wire = format!("{} {} HTTP/1.1\r\n", request.method(), request.uri());
     for (name, value) in request.headers() {
-        wire += &format!("{name}: {}\r\n", value.to_str().expect("visible ASCII"));
+        let value = std::str::from_utf8(value.as_bytes()).expect("UTF-8");
+        wire += &format!("{name}: {value}\r\n");
     }
     let body = request.body().as_ref();
     if !body.is_empty() {

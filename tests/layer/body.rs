@@ -763,7 +763,7 @@ async fn bytes_count_while_they_arrive_and_not_when_they_are_announced() {
     assert_eq!(kind(refused), RejectionKind::BodyBudgetExhausted);
 }
 
-async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
+pub(crate) async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
     std::future::poll_fn(|cx| {
         std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx).is_pending())
     })

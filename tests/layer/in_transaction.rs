@@ -41,6 +41,7 @@ use sqlx::{
 use tokio::sync::{Barrier, Notify};
 use tower::ServiceExt as _;
 
+use crate::body::is_pending;
 use crate::common::{
     self, ORIGIN,
     database::{self, count, effects, nonces, pool},
@@ -731,6 +732,31 @@ async fn freshness_is_checked_once_more_when_the_nonce_is_consumed() {
         refused(401, "signature_expired")
     );
     assert_eq!((effects(&pool).await, nonces(&pool).await), (0, 0));
+}
+
+#[tokio::test]
+async fn a_request_that_grew_too_old_while_it_waited_for_its_turn_meets_no_handler() {
+    let clock = clock();
+    let (ended, handled) = (Arc::new(Notify::new()), Arc::new(Mutex::new(0)));
+    let app = {
+        let (ended, handled) = (Arc::clone(&ended), Arc::clone(&handled));
+        app(
+            layer(&clock).build().unwrap(),
+            async move |_: PendingPayload| {
+                *handled.lock().unwrap() += 1;
+                ended.notified().await;
+            },
+        )
+    };
+    let order = order(&clock);
+    let (mut first, mut second) = (Box::pin(send(&app, &order)), Box::pin(send(&app, &order)));
+    assert!(is_pending(&mut first).await && is_pending(&mut second).await);
+    clock.advance(Duration::from_secs(301));
+    ended.notify_one();
+    assert_eq!(first.await, refused(500, "nonce_not_recorded"));
+    // One that is called waits for ever.
+    assert_eq!(second.await, refused(401, "signature_expired"));
+    assert_eq!(*handled.lock().unwrap(), 1);
 }
 
 #[tokio::test]

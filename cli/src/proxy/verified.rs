@@ -25,6 +25,9 @@ use crate::{exit::Failure, scheme::Chosen};
 /// none.
 const LONGER: Duration = Duration::from_secs(1);
 
+/// The longest time that a layer waits for its service.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+
 /// How a route verifies.
 #[derive(Debug)]
 pub(super) struct Verified {
@@ -292,8 +295,10 @@ impl Verified {
             .verifier()
             .keys(Arc::clone(keys))
             .namespace(namespace)
-            .readiness_timeout(self.connect_timeout + LONGER)
-            .max_running(self.requests)
+            .readiness_timeout((self.connect_timeout + LONGER).min(LONGEST))
+            // Seats are the bound, and are free again before the store has the outcome: until then the
+            // layer counts a handler. It takes no more than a million.
+            .max_running((2 * self.requests).min(1_000_000))
             .body_budget(kept.bodies)
             .store(Arc::clone(kept.store));
         if let Some(origin) = &self.origin {

@@ -125,8 +125,7 @@ impl<E> From<Rejection> for Early<E> {
 }
 
 impl LayerSettings {
-    /// Rewrites the head for the inner service, which is then ready, and tells the body that it gets
-    /// and how it is to be called.
+    /// Verifies the request and claims it, once the inner service is ready.
     async fn verify<S, B, I>(
         &self,
         head: &mut Parts,

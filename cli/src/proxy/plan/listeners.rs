@@ -144,15 +144,16 @@ impl Listen {
         Ok(())
     }
 
-    /// Returns whether both cannot be bound.
+    /// Returns whether no system can bind both.
     fn excludes(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Unix(one), Self::Unix(other)) => one == other,
             (Self::Tcp(one), Self::Tcp(other)) => {
                 let (ip, other_ip) = (one.ip(), other.ip());
-                // Port 0 is another for each. An address of all hosts of IPv6 is one of IPv4 too.
+                // Port 0 is another for each. Whether all addresses of IPv6 hold those of IPv4 is a
+                // setting of the system.
                 let holds = |all: IpAddr, one: IpAddr| {
-                    all.is_unspecified() && (all.is_ipv6() || one.is_ipv4())
+                    all.is_unspecified() && all.is_ipv6() == one.is_ipv6()
                 };
                 let meet = ip == other_ip || holds(ip, other_ip) || holds(other_ip, ip);
                 one.port() != 0 && one.port() == other.port() && meet
@@ -179,6 +180,27 @@ impl fmt::Display for Listen {
         match self {
             Self::Tcp(address) => write!(f, "{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Listen;
+
+    #[test]
+    fn addresses_that_one_system_can_bind_both_are_left_to_the_system() {
+        let at = |text: &str| Listen::Tcp(text.parse().unwrap());
+        for (one, other, excludes) in [
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("[::]:80", "[::1]:80", true),
+            ("[::]:80", "0.0.0.0:80", false),
+            ("[::]:80", "127.0.0.1:80", false),
+            ("0.0.0.0:80", "127.0.0.1:81", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+        ] {
+            assert_eq!(at(one).excludes(&at(other)), excludes, "{one}, {other}");
+            assert_eq!(at(other).excludes(&at(one)), excludes, "{other}, {one}");
         }
     }
 }

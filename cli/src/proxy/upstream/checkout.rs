@@ -132,7 +132,11 @@ impl Checkout {
                 // Not a byte was written: the upstream had closed the connection.
                 held.replace_connection().await?;
                 let sent = held.connection.sender.try_send(request).await;
-                sent.map_err(|error| broken(error.error()))?
+                sent.map_err(|mut error| match error.take_message() {
+                    None => broken(error.error()),
+                    // Another request may have opened it, and it may be closed as well.
+                    Some(_) => Failed::new(Refused::Undelivered, causes(error.error())),
+                })?
             }
         };
         Ok((answer, held))
