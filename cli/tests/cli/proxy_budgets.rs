@@ -225,10 +225,13 @@ fn bodies_of_webhooks_that_nobody_signed_displace_none_whose_signature_was_accep
             let head = format!(
                 "POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 300000\r\n\
                  content-type: application/json\r\nx-github-delivery: 1\r\n\
-                 x-hub-signature-256: sha256={}\r\n\r\n",
+                 x-hub-signature-256: sha256={}\r\nexpect: 100-continue\r\n\r\n",
                 "0".repeat(64)
             );
             stream.write_all(head.as_bytes()).unwrap();
+            // Each is waited for before the next comes, so that the first is the oldest.
+            stream.read_exact(&mut go_on).unwrap();
+            assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
             // A refusal may have closed it already.
             let _ = stream.write_all(&vec![b'a'; 299_999]);
             stream
