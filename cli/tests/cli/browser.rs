@@ -15,7 +15,8 @@ use http::Method;
 use serde_json::{Value, json};
 use url::{ParseError, Url};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+/// Longer than a busy machine takes.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The driver, which ends with this value.
 pub(crate) struct Browser {
@@ -89,18 +90,14 @@ impl Browser {
 
     /// Waits until a script returns true.
     pub(crate) async fn until(&self, condition: &str) {
-        let script = format!(
-            "const done = arguments[arguments.length - 1];
-             const ask = () => ({condition}) ? done(true) : setTimeout(ask, 10);
-             ask();"
-        );
-        let waited = tokio::time::timeout(DEADLINE, self.client.execute_async(&script, Vec::new()));
-        match waited.await {
-            Ok(Ok(_)) => {}
-            _ => {
-                let body = self.script("return document.body.innerText").await;
-                panic!("never: {condition}\n{body}")
+        let met = async {
+            while self.script(&format!("return Boolean({condition})")).await != true {
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
+        };
+        if tokio::time::timeout(DEADLINE, met).await.is_err() {
+            let body = self.script("return document.body.innerText").await;
+            panic!("never: {condition}\n{body}")
         }
     }
 
