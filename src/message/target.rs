@@ -172,7 +172,7 @@ pub(super) fn last_authority<'h>(
     let Some(line) = headers.get_all(name).iter().next_back() else {
         return Ok(None);
     };
-    // Whatever stands before the last one, it cannot keep that one from being read.
+    // The earlier ones may be anything: the last one is read all the same.
     let last = line.as_bytes().rsplit(|b| *b == b',').next();
     let last = str::from_utf8(last.unwrap_or_default().trim_ascii()).ok();
     authority_in(last.filter(|last| last.is_ascii()), name).map(Some)

@@ -13,7 +13,7 @@ const MAX_LINKS: usize = 40;
 /// there.
 ///
 /// A file that is replaced, or that has others beside it, must be known by this path: under the
-/// name of a link, the link would be replaced, and the others would be beside the link.
+/// name of a link, the link would be replaced, and the other files would be next to the link.
 pub(super) fn resolve(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {

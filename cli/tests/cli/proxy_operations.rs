@@ -49,7 +49,7 @@ fn readiness_asks_the_store_and_the_upstream() {
     }
 }
 
-/// Servers that say nothing, and hold up whoever asks.
+/// Servers that never answer, so that each client waits.
 #[test]
 fn readiness_asks_each_server_once_and_all_at_the_same_time() {
     let session = Session::new();

@@ -320,8 +320,8 @@ struct Entry<'a> {
     key: At<'a>,
 }
 
-/// What a flow records where others see it: in a cache, or in a collection whose name says that it
-/// holds what was used.
+/// The records of a flow that others see: in a cache, or in a collection whose name says that it
+/// holds used things.
 fn records<'a>(look: &Look<'_, 'a>) -> Vec<Entry<'a>> {
     let mut found = Vec::new();
     for call in look.flow.calls() {
