@@ -169,13 +169,19 @@ impl<'f, 'a> Look<'f, 'a> {
 
     /// Returns whether a step runs while a lock is held.
     pub(super) fn is_locked(&self, step: u32) -> bool {
-        let Some(at) = self.flow.step(step) else {
+        self.is_locked_through(step, step)
+    }
+
+    /// Returns whether one lock is held from one step to another.
+    pub(super) fn is_locked_through(&self, from: u32, to: u32) -> bool {
+        let (Some(first), Some(last)) = (self.flow.step(from), self.flow.step(to)) else {
             return false;
         };
-        let with = self.flow.around(at.region).any(
-            |(_, region)| matches!(region.kind, RegionKind::With(val) if words::is_lock(val.expr)),
-        );
-        let mut decorated = self.flow.around(at.region).filter_map(|(at, _)| {
+        let with = self.flow.around(first.region).any(|(at, region)| {
+            matches!(region.kind, RegionKind::With(val) if words::is_lock(val.expr))
+                && self.flow.around(last.region).any(|(it, _)| it == at)
+        });
+        let mut decorated = self.flow.around(first.region).filter_map(|(at, _)| {
             self.flow
                 .frames
                 .get(self.flow.frame_of(at) as usize)?
@@ -184,23 +190,25 @@ impl<'f, 'a> Look<'f, 'a> {
         let taken = self
             .locks
             .iter()
-            .any(|lock| *lock <= step && self.flow.reaches(*lock, step.max(lock + 1)));
+            .any(|lock| *lock <= from && self.flow.reaches(*lock, from.max(lock + 1)));
         with || taken || decorated.any(|function| function.decorators.iter().any(words::is_lock))
     }
 
     /// Returns whether something waits between two steps.
     pub(super) fn waits_between(&self, from: u32, to: u32) -> bool {
-        let between = self
-            .flow
-            .steps()
-            .filter(|(at, _)| (from + 1..to).contains(at));
-        between.into_iter().any(|(_, step)| {
+        (from + 1..to).any(|at| {
             let mut waits = false;
-            step.each(&mut |root| {
-                root.expr
-                    .walk(&mut |it| waits |= matches!(it.kind, Kind::Await(_)));
-            });
-            waits
+            if let Some(step) = self
+                .flow
+                .step(at)
+                .filter(|it| self.flow.fuel.burn(1 + it.size))
+            {
+                step.each(&mut |root| {
+                    root.expr
+                        .walk(&mut |it| waits |= matches!(it.kind, Kind::Await(_)));
+                });
+            }
+            waits && self.flow.reaches(from, at) && self.flow.reaches(at, to)
         })
     }
 

@@ -4,38 +4,16 @@ use std::{fs, fs::{File, OpenOptions}, os::unix::fs::{OpenOptionsExt, Permission
 
 use axum::extract::{Path, Query};
 
-// changed-across-await
+// changed-across-await: a task that holds `&mut self` is alone with it
 impl Meter {
-    async fn subtract(&mut self, amount: u64) {
+    async fn subtract(&mut self, amount: u64) { // fine: changed-across-await
         let left = self.left;
         self.store.write(left).await;
-        self.left = left - amount; // expect: changed-across-await
+        self.left = left - amount;
     }
 
-    async fn in_place(&mut self, source: &Source) {
-        self.total += source.read().await; // expect: changed-across-await
-    }
-
-    async fn after_two(&mut self, one: &Source, other: &Source) -> Result<(), Refused> {
-        let held = self.held;
-        one.read().await?;
-        other.read().await?;
-        self.held = held + 1; // expect: changed-across-await
-        Ok(())
-    }
-
-    async fn read_after(&mut self, source: &Source) { // fine: changed-across-await
-        let more = source.read().await;
-        self.total += more;
-    }
-
-    async fn only_set(&mut self, source: &Source) { // fine: changed-across-await
-        self.last = source.read().await;
-    }
-
-    async fn no_wait(&mut self) { // fine: changed-across-await
-        let before = self.total;
-        self.total = before + 1;
+    async fn in_place(&mut self, source: &Source) { // fine: changed-across-await
+        self.total += source.read().await;
     }
 
     async fn of_a_local(&self, source: &Source) -> u64 { // fine: changed-across-await
@@ -43,6 +21,63 @@ impl Meter {
         total += source.read().await;
         total
     }
+}
+
+// seen in Mode7Labs/raceway, examples/rust-banking/src/main.rs
+async fn pays(State(bank): State<Bank>, Json(order): Json<Order>) -> Result<Json<u64>, StatusCode> {
+    let found = {
+        let tills = bank.tills.read();
+        tills.get(&order.from).map(|it| it.cents)
+    };
+    let Some(cents) = found else {
+        return Err(StatusCode::NOT_FOUND);
+    };
+    if cents < order.cents {
+        return Err(StatusCode::CONFLICT);
+    }
+    bank.journal.note(&order).await;
+    let left = cents - order.cents;
+    let mut tills = bank.tills.write();
+    if let Some(till) = tills.get_mut(&order.from) {
+        till.cents = left; // expect: changed-across-await
+    }
+    Ok(Json(left))
+}
+
+async fn counts_in_two_steps(bank: &Bank) {
+    let served = bank.served.lock().unwrap().clone();
+    bank.journal.flush().await;
+    *bank.served.lock().unwrap() = served + 1; // expect: changed-across-await
+}
+
+async fn counts_under_one_lock(bank: &Bank) { // fine: changed-across-await
+    let mut served = bank.served.lock().await;
+    let before = *served;
+    bank.journal.flush().await;
+    *served = before + 1;
+}
+
+async fn counts_behind_the_wait(bank: &Bank) { // fine: changed-across-await
+    bank.journal.flush().await;
+    let mut served = bank.served.lock().unwrap();
+    *served = *served + 1;
+}
+
+async fn counts_something_else(bank: &Bank) { // fine: changed-across-await
+    let served = *bank.served.lock().unwrap();
+    bank.journal.flush().await;
+    *bank.greeted.lock().unwrap() = served + 1;
+}
+
+async fn looks_again(bank: &Bank) -> bool { // fine: changed-across-await
+    let before = *bank.served.lock().unwrap();
+    bank.journal.flush().await;
+    let mut served = bank.served.lock().unwrap();
+    if *served != before {
+        return false;
+    }
+    *served = before + 1;
+    true
 }
 
 // file-checked-then-used

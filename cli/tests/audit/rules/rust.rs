@@ -129,15 +129,6 @@ impl Seen {
     }
 }
 
-// changed-across-await
-impl Counter {
-    async fn add(&mut self, source: &Source) {
-        let before = self.total;
-        let more = source.read().await;
-        self.total = before + more; // expect: changed-across-await
-    }
-}
-
 // checked-then-changed: SeaORM
 async fn cancel(db: &DatabaseConnection, id: i32) -> Result<(), Refused> {
     let order = Order::find_by_id(id).one(db).await?.ok_or(Refused)?;
