@@ -13,6 +13,7 @@
 #   tests/long.sh proxy              connections to the proxy that are slow, all at one time
 #   tests/long.sh wire               HTTP/1 and HTTP/2 as no client should send them
 #   tests/long.sh languages          signers in seven languages, Go and Java among them
+#   tests/long.sh mutants            faults in the library that its tests must notice; this takes days
 # With another number of cases: COUNTERSIGN_CASES=N tests/long.sh NAME
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -29,6 +30,13 @@ tests() {
 
 case ${1:-} in
 collisions | intentions | json | languages | signature-inputs | leases | processing | patterns | files | probe | proxy | wire) . tests/servers.sh ;;
+mutants)
+    if ! cargo mutants --version; then
+        echo "install it first: cargo install --locked cargo-mutants" >&2
+        exit 1
+    fi
+    . tests/servers.sh
+    ;;
 *)
     sed -n 's/^# *tests.long.sh \([a-z]\)/\1/p' "$0" >&2
     exit 2
@@ -68,5 +76,18 @@ wire) tests 2000 --test attacks -- wire:: ;;
 languages)
     run "Go and Java" tests/install.sh "go version" golang-go "java --version" default-jdk-headless
     tests 1 --test schemes -- languages::
+    ;;
+mutants)
+    # All faults of the two folders that decide, and a sample of the others, the same each time. The first
+    # binary that notices a fault is the last one to run. `missed.txt` names the faults that none notices.
+    mutate() {
+        cargo mutants --package countersign --all-features --output "target/mutants/$1" "${@:2}" \
+            -- --lib --test schemes --test layer --test attacks --test stores || status=$?
+    }
+    status=0
+    mutate proof --file 'src/proof/**'
+    mutate once --file 'src/once/**'
+    mutate others --exclude 'src/{proof,once}/**' --sharding round-robin --shard 0/34
+    exit $status
     ;;
 esac
