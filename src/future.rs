@@ -89,8 +89,12 @@ impl<T, E> fmt::Debug for StoreFuture<'_, T, E> {
 pub struct ResponseFuture<T, E>(Pin<Box<dyn Future<Output = Result<T, E>> + Send>>);
 
 impl<T, E> ResponseFuture<T, E> {
-    pub(crate) fn new(answering: impl Future<Output = Result<T, E>> + Send + 'static) -> Self {
-        Self(Box::pin(answering))
+    #[inline]
+    pub(crate) fn new<F>(answering: impl FnOnce() -> F) -> Self
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        Self(in_box(answering))
     }
 }
 
@@ -107,6 +111,12 @@ impl<T, E> fmt::Debug for ResponseFuture<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
+}
+
+/// Puts a future in a box as it is made. One that was made before would be copied into it.
+#[inline]
+pub(crate) fn in_box<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+    Box::into_pin(Box::write(Box::new_uninit(), make()))
 }
 
 /// Takes the service that was polled ready, which is the one to call, and leaves a clone.

@@ -124,7 +124,7 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let mut service = take_ready(&mut self.inner);
         let settings = Arc::clone(&self.settings);
-        ResponseFuture::new(async move {
+        ResponseFuture::new(|| async move {
             let request = buffer(request, &settings.limits).await?;
             let signed = settings.signer.sign_reqwest(request)?;
             service.call(signed).await.map_err(Into::into)
@@ -149,7 +149,7 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let service = AsHttp(take_ready(&mut self.inner));
         let settings = Arc::clone(&self.settings);
-        ResponseFuture::new(async move {
+        ResponseFuture::new(|| async move {
             let request = http::Request::<Body>::try_from(request)?;
             let answer = settings.send(service, request).await?;
             Ok(answer.map(Body::wrap).into())
@@ -176,7 +176,7 @@ where
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let answer = Request::try_from(request).map(|request| self.0.call(request));
-        ResponseFuture::new(async move {
+        ResponseFuture::new(|| async move {
             let answer = answer?.await.map_err(Into::into)?;
             // The conversion loses the URL, unless the extensions hold it.
             let url = http::Response::builder().url(answer.url().clone());

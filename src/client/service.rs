@@ -56,7 +56,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let service = take_ready(&mut self.inner);
         let settings = Arc::clone(&self.settings);
-        ResponseFuture::new(async move { settings.send(service, request).await })
+        ResponseFuture::new(|| async move { settings.send(service, request).await })
     }
 }
 
@@ -92,7 +92,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let service = take_ready(&mut self.inner);
         let settings = Arc::clone(&self.settings);
-        ResponseFuture::new(async move { settings.send(service, request).await })
+        ResponseFuture::new(|| async move { settings.send(service, request).await })
     }
 }
 

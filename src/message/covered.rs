@@ -40,7 +40,7 @@ impl Covered {
     /// Reads a message that is believed. A header of the request that is marked as sensitive stays
     /// so.
     pub(crate) fn new(message: Message, sent: &HeaderMap) -> Self {
-        let method = message.value_of(&Part::Method);
+        let method = message.method();
         let mut sensitive = Vec::new();
         if sent.values().any(HeaderValue::is_sensitive) {
             let marked = sent.iter().filter(|(_, value)| value.is_sensitive());

@@ -93,9 +93,6 @@ pub(crate) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = He
 
 /// Returns whether `Upgrade` offers to go on with WebSocket.
 pub(crate) fn offers_websocket(headers: &HeaderMap) -> bool {
-    if !headers.contains_key(UPGRADE) {
-        return false;
-    }
     let lines = headers.get_all(UPGRADE).iter();
     let mut protocols = lines.flat_map(|line| line.as_bytes().split(|b| *b == b','));
     protocols.any(|protocol| {

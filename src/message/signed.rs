@@ -264,6 +264,13 @@ impl Message {
         })
     }
 
+    /// The method, if it is covered.
+    pub(super) fn method(&self) -> Option<&[u8]> {
+        let mut parts = self.parts.iter();
+        let written = parts.find(|written| matches!(written.part, Part::Method))?;
+        Some(written.value(&self.bytes))
+    }
+
     /// The value of this part.
     pub(crate) fn value_of(&self, wanted: &Part) -> Option<&[u8]> {
         let mut parts = self.parts.iter();

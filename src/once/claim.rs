@@ -10,6 +10,7 @@ use std::{
 
 use http::Method;
 use sha2::{Digest as _, Sha256};
+use smallvec::SmallVec;
 
 use super::nonce::{Nonce, NonceKind};
 use crate::{clock::Timestamp, key::KeyId, message::behind_length};
@@ -61,7 +62,8 @@ pub struct Claim {
 #[derive(Clone, Debug)]
 struct Place {
     method: Method,
-    path: Arc<str>,
+    /// Text. Most paths are short, and then need no allocation.
+    path: SmallVec<[u8; 40]>,
     /// Whether there is no end of such places.
     is_open: bool,
 }
@@ -98,10 +100,10 @@ impl Claim {
     /// more use of the same message.
     #[must_use]
     #[inline]
-    pub fn at_place(mut self, method: Method, path: impl Into<Arc<str>>) -> Self {
+    pub fn at_place(mut self, method: Method, path: impl AsRef<str>) -> Self {
         self.place = Some(Place {
             method,
-            path: path.into(),
+            path: path.as_ref().as_bytes().into(),
             is_open: false,
         });
         self
@@ -115,10 +117,10 @@ impl Claim {
     /// [`StoreErrorKind::TooManyPlaces`](crate::error::StoreErrorKind::TooManyPlaces).
     #[must_use]
     #[inline]
-    pub fn at_open_place(mut self, method: Method, path: impl Into<Arc<str>>) -> Self {
+    pub fn at_open_place(mut self, method: Method, path: impl AsRef<str>) -> Self {
         self.place = Some(Place {
             method,
-            path: path.into(),
+            path: path.as_ref().as_bytes().into(),
             is_open: true,
         });
         self
@@ -127,7 +129,11 @@ impl Claim {
     /// Method and path, if they are part of the scope, and whether there is no end of such places.
     pub(crate) fn place(&self) -> Option<(&Method, &str, bool)> {
         let place = self.place.as_ref()?;
-        Some((&place.method, &place.path, place.is_open))
+        Some((
+            &place.method,
+            str::from_utf8(&place.path).ok()?,
+            place.is_open,
+        ))
     }
 
     /// Adds the signed time, and how far ahead of a server's clock it may be.
@@ -291,7 +297,7 @@ impl Claim {
     pub(crate) fn write_place(&self, mut sink: impl FnMut(&[u8])) {
         if let Some(place) = &self.place {
             behind_length(&mut sink, place.method.as_str().as_bytes());
-            behind_length(&mut sink, place.path.as_bytes());
+            behind_length(&mut sink, &place.path);
         }
     }
 

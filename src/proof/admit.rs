@@ -107,10 +107,15 @@ pub(crate) fn admit_over_head<'h>(
     keys: Keys,
     admitted: &mut Signatures<'h>,
 ) -> Result<(), Refused> {
+    let mut names = headers.keys();
+    let is_plain = !names.any(|name| *name == CONNECTION || *name == CONTENT_ENCODING);
     // Read once, and only for a signature under a known key.
     let mut nominated = None;
     let build = |build: Build<'h>, room: &mut Room| {
         let message = build(head, room)?;
+        if is_plain {
+            return Ok(message);
+        }
         check_encoding(headers, &message)?;
         let nominated = match &nominated {
             Some(known) => known,
@@ -267,9 +272,6 @@ fn check_encoding(headers: &HeaderMap, message: &Message) -> Result<(), Fault> {
 
 /// Returns what `Connection` nominates. No client sends more than a few options.
 fn nominated_fields(headers: &HeaderMap) -> Result<Vec<HeaderName>, Fault> {
-    if !headers.contains_key(CONNECTION) {
-        return Ok(Vec::new());
-    }
     let options: Vec<_> = connection_options(headers).take(MAX_OPTIONS + 1).collect();
     if options.len() > MAX_OPTIONS {
         return Err(malformed(format!(

@@ -69,7 +69,6 @@ impl Received<'_> {
             .into());
         }
         let now = settings.clock.now();
-
         let arrived = Arrived {
             fed,
             body: &body,
@@ -103,7 +102,7 @@ impl Received<'_> {
             if profile.covers_place {
                 claim
             } else if let Some(place) = head.target.place {
-                claim.at_place(place.method.clone(), Arc::clone(&place.path))
+                claim.at_place(place.method.clone(), &place.path)
             } else {
                 let (method, path) = (head.method.clone(), head.target.routed_path());
                 if head.target.is_known_route() {
@@ -128,11 +127,7 @@ impl Received<'_> {
             sealed_at: None,
             signed_from: signed_at.map(|at| at.saturating_sub(settings.freshness.max_skew)),
         };
-        let proven = Proven::new(proven, head.headers, name, nonce, bytes, lasts);
-        let mut snapshot = Snapshot::new(proven, verifier.clone(), head.target.prefix_len, charge);
-        snapshot.uncovered = uncovered;
-        snapshot.answer = answer.map(Box::new);
-        snapshot.events = claim
+        let events = claim
             .as_ref()
             .filter(|_| profile.sends_batches)
             .map(|terms| {
@@ -143,7 +138,15 @@ impl Received<'_> {
                     timeout: settings.memory.timeout(),
                 })
             });
-        let payload = VerifiedPayload::new(Arc::new(snapshot));
+        let payload = VerifiedPayload::new(Arc::new(Snapshot {
+            proven: Proven::new(proven, head.headers, name, nonce, bytes, lasts),
+            verifier: verifier.clone(),
+            answer: answer.map(Box::new),
+            uncovered,
+            prefix_len: head.target.prefix_len,
+            events,
+            charge,
+        }));
         Ok(Authentic {
             verifier: verifier.clone(),
             usable: Usable::new(payload, claim, subject),

@@ -2,7 +2,7 @@
 
 use http::{
     Method,
-    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE},
     request::Parts,
 };
 
@@ -41,14 +41,24 @@ impl Verifier {
         parsed.map_err(|rejection| self.answered(rejection))
     }
 
-    /// Refuses a switch of protocols, because no signature covers what follows it. Other offers of
+    /// Refuses two statements of where the body ends, of which another server may believe the other,
+    /// and a switch of protocols, because no signature covers what follows it. Other offers of
     /// `Upgrade` are optional: nobody behind is given the chance to take them up.
-    fn check_tunnel(&self, head: &Parts) -> Result<(), Rejection> {
+    fn check_end(&self, head: &Parts) -> Result<(), Rejection> {
         let refuse = |detail| Err(Rejection::new(RejectionKind::BodyNotCovered, detail));
         if head.method == Method::CONNECT {
             return refuse("`CONNECT`: what follows could not be verified");
         }
-        if !offers_websocket(&head.headers) {
+        let headers = &head.headers;
+        // One look over all names costs less than a search for each, and nearly always neither is there.
+        let mut names = headers.keys();
+        if !names.any(|name| *name == TRANSFER_ENCODING || *name == UPGRADE) {
+            return Ok(());
+        }
+        if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
+            return Err(malformed("both `content-length` and `transfer-encoding`").into());
+        }
+        if !offers_websocket(headers) {
             return Ok(());
         }
         if !self.settings.websockets {
@@ -70,11 +80,7 @@ impl Verifier {
         head: &'h Parts,
         supplied: Option<&'h Supplied>,
     ) -> Result<Parsed<'h>, Rejection> {
-        self.check_tunnel(head)?;
-        if head.headers.contains_key(TRANSFER_ENCODING) && head.headers.contains_key(CONTENT_LENGTH)
-        {
-            return Err(malformed("both `content-length` and `transfer-encoding`").into());
-        }
+        self.check_end(head)?;
         // Nobody learns the fate of a request that is proven late.
         let report = head.extensions.get().cloned();
         let report = report.filter(|_| !self.awaits_supply());

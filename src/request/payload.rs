@@ -36,8 +36,8 @@ pub(super) struct Events {
 }
 
 pub(super) struct Snapshot {
-    proven: Proven,
-    verifier: Verifier,
+    pub(super) proven: Proven,
+    pub(super) verifier: Verifier,
     /// The answer of the scheme itself: seldom there, and boxed to be small.
     pub(super) answer: Option<Box<Response<Bytes>>>,
     /// The whole body, if more of it arrived than is covered.
@@ -46,30 +46,12 @@ pub(super) struct Snapshot {
         not(feature = "axum"),
         expect(dead_code, reason = "for `VerifiedPath`")
     )]
-    prefix_len: usize,
+    pub(super) prefix_len: usize,
     /// The means to record the events that the request may hold.
     pub(super) events: Option<Box<Events>>,
     /// The bytes count against the budget for as long as they are here.
-    _charge: Charge,
-}
-
-impl Snapshot {
-    pub(super) fn new(
-        proven: Proven,
-        verifier: Verifier,
-        prefix_len: usize,
-        charge: Charge,
-    ) -> Self {
-        Self {
-            proven,
-            uncovered: None,
-            answer: None,
-            events: None,
-            verifier,
-            prefix_len,
-            _charge: charge,
-        }
-    }
+    #[expect(dead_code, reason = "it is held")]
+    pub(super) charge: Charge,
 }
 
 impl VerifiedPayload {

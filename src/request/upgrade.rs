@@ -32,9 +32,9 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 /// ```
 pub fn remove_upgrade(head: &mut Parts) {
     head.extensions.remove::<OnUpgrade>();
-    // A look over all names is cheaper than a search for each of the three, and seldom one is there.
-    let offers = [UPGRADE, HTTP2_SETTINGS, CONNECTION];
-    if head.headers.keys().any(|name| offers.contains(name)) {
+    let offers =
+        |name: &HeaderName| matches!(name.as_str(), "connection" | "http2-settings" | "upgrade");
+    if head.headers.keys().any(offers) {
         remove(&mut head.headers, &[UPGRADE, HTTP2_SETTINGS]);
     }
 }

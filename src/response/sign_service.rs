@@ -58,11 +58,11 @@ where
             let rejection = Rejection::from(fault);
             rejection.report();
             let refusal = rejection.to_response().map(Full::new);
-            return ResponseFuture::new(async { Ok(refusal) });
+            return ResponseFuture::new(|| async { Ok(refusal) });
         }
         let handling = self.inner.call(Request::from_parts(head, body));
         let settings = Arc::clone(&self.settings);
-        ResponseFuture::new(async move {
+        ResponseFuture::new(|| async move {
             let response = handling.await?;
             Ok(settings.answer(&kept, response).await.map(Full::new))
         })

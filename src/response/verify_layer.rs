@@ -113,11 +113,11 @@ where
         let (head, body) = request.into_parts();
         let sent = super::kept::keep_sent(&head);
         if let Err(error) = self.verifier.check(&sent) {
-            return ResponseFuture::new(async { Err(error.into()) });
+            return ResponseFuture::new(|| async { Err(error.into()) });
         }
         let answering = self.inner.call(Request::from_parts(head, body));
         let verifier = self.verifier.clone();
-        ResponseFuture::new(async move {
+        ResponseFuture::new(|| async move {
             let response = answering.await.map_err(Into::into)?;
             let verified = verifier.verify(&sent, response).await?;
             Ok(verified.map(Full::new))

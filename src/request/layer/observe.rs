@@ -148,7 +148,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let mut service = self.inner.clone();
         let settings = Arc::clone(&self.settings);
-        ResponseFuture::new(async move {
+        ResponseFuture::new(|| async move {
             let (request, kept, refused) = settings.observe(request).await;
             poll_fn(|context| service.poll_ready(context)).await?;
             let mut response = service.call(request).await?;

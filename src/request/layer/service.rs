@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, Request, Response,
+    HeaderMap, HeaderName, HeaderValue, Request, Response,
     header::{CONTENT_ENCODING, CONTENT_LENGTH},
     request::Parts,
 };
@@ -28,9 +28,9 @@ use super::{
 };
 use crate::{
     error::{Rejection, RejectionKind},
-    future::ResponseFuture,
+    future::{ResponseFuture, in_box},
     idempotency::KeyTakenOut,
-    message::{IDEMPOTENCY_KEY, has_split_cookie, join_cookies, remove_framing},
+    message::{IDEMPOTENCY_KEY, has_split_cookie, join_cookies, remove_framing, single},
     once::{KeptLease, can_be_kept},
     request::{PendingSlot, Processing, UnprovenSlot, Verified, VerifiedPayload, refused::Refused},
 };
@@ -67,10 +67,10 @@ impl<S> Verify<S> {
         let settings = Arc::clone(&self.settings);
         // A value that is moved into a future has room in it to the end: these are handed on by reference.
         let (mut head, body) = request.into_parts();
-        ResponseFuture::new(async move {
+        ResponseFuture::new(|| async move {
             let asked = settings.verifier.asked(&head.headers);
             // In a box of its own: allocators have boxes of up to 1 KiB at hand, and none of twice that.
-            let verifying = Box::pin(settings.verify(&mut head, body, &mut service));
+            let verifying = in_box(|| settings.verify(&mut head, body, &mut service));
             let verified = match verifying.await {
                 Ok(verified) => verified,
                 // The verifier has reported it.
@@ -325,6 +325,13 @@ static METHOD_OVERRIDES: [HeaderName; 3] = [
     HeaderName::from_static("x-method-override"),
 ];
 
+/// Returns whether a handler does not see a header of this name as it was sent.
+fn is_rewritten(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    matches!(name, "content-encoding" | "trailer" | "transfer-encoding")
+        || METHOD_OVERRIDES.iter().any(|known| known == name)
+}
+
 /// The payload becomes an extension, and its bytes the body.
 fn hand_over(head: &mut Parts, payload: VerifiedPayload, strip_uncovered: bool) -> Bytes {
     // If not all of it is covered, the body that was sent would say more than the payload does.
@@ -361,31 +368,28 @@ fn rewrite_headers(
         return;
     }
     let covers = |name: &HeaderName| payload.is_some_and(|payload| payload.header(name).is_some());
-    // A look over all names is cheaper than a search for each of the three.
-    while let Some(name) = headers
-        .keys()
-        .find(|name| METHOD_OVERRIDES.contains(name) && !covers(name))
-        .cloned()
-    {
-        headers.remove(name);
-    }
-    // A header that names a coding was refused: this says that there is none, and nobody signed it.
-    if headers.contains_key(CONTENT_ENCODING) && !covers(&CONTENT_ENCODING) {
-        headers.remove(CONTENT_ENCODING);
+    let mut was_chunked = false;
+    if headers.keys().any(is_rewritten) {
+        // A `Content-Encoding` that names a coding was refused: this one says that there is none.
+        for name in METHOD_OVERRIDES.iter().chain([&CONTENT_ENCODING]) {
+            if headers.contains_key(name) && !covers(name) {
+                headers.remove(name);
+            }
+        }
+        was_chunked = remove_framing(headers);
     }
     // While the payload is pending, the body is empty.
-    if remove_framing(headers) || (headers.contains_key(CONTENT_LENGTH) && !says(headers, body_len))
-    {
+    let says_another = match single(headers, &CONTENT_LENGTH) {
+        Ok(len) => len.is_some_and(|len| !is_length(len, body_len)),
+        Err(_) => true,
+    };
+    if was_chunked || says_another {
         headers.insert(CONTENT_LENGTH, body_len.into());
     }
 }
 
-/// Returns whether the header has exactly this length, once.
-fn says(headers: &HeaderMap, body_len: usize) -> bool {
-    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
-    let (Some(len), None) = (lines.next(), lines.next()) else {
-        return false;
-    };
-    let digits = len.to_str().ok().filter(|len| !len.starts_with('+'));
+/// Returns whether the value is exactly this length.
+fn is_length(value: &HeaderValue, body_len: usize) -> bool {
+    let digits = value.to_str().ok().filter(|len| !len.starts_with('+'));
     digits.and_then(|digits| digits.parse().ok()) == Some(body_len)
 }

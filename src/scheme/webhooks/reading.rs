@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::HeaderValue;
 use serde_json::Value;
+use smallvec::SmallVec;
 
 use super::{
     event::{member, read_event_id, read_event_ids},
@@ -18,7 +19,7 @@ use crate::{
     error::{Fault, FaultKind, malformed},
     message::{DigestAlgorithm, Encoding, HashOutput, Head, RunningDigest, TimeUnit, read_time},
     once::NonceKind,
-    proof::{Build, Candidate, Parameters},
+    proof::{Build, Candidate, Candidates, Parameters},
     scheme::{
         Reading,
         fields::{check_nonce, decode_mac, mac_form, missing, required, signature},
@@ -27,6 +28,9 @@ use crate::{
 
 /// Senders that sign under several secrets at once have two, or a few more.
 const MAX_ELEMENTS: usize = 16;
+
+/// The MACs that a head claims: seldom more than one.
+type Claimed = SmallVec<[HashOutput; 1]>;
 
 impl Webhooks {
     /// Reads the MACs, and the parameters in the head.
@@ -54,34 +58,25 @@ impl Webhooks {
 
     /// The MACs of headers that have one each. A MAC that cannot be read matches nothing, and
     /// blocks no other.
-    fn read_single(
-        &self,
-        prefix: &str,
-        head: &Head<'_>,
-    ) -> Result<impl Iterator<Item = HashOutput>, Fault> {
-        let (mut first, mut others, mut is_there) = (None, Vec::new(), false);
+    fn read_single(&self, prefix: &str, head: &Head<'_>) -> Result<Claimed, Fault> {
+        let (mut macs, mut is_there) = (Claimed::new(), false);
         for header in self.signatures() {
             let Some(value) = head.single(header)? else {
                 continue;
             };
             is_there = true;
             let text = value.as_bytes().strip_prefix(prefix.as_bytes());
-            let mac = text.and_then(|text| self.decode(text));
-            if first.is_none() {
-                first = mac;
-            } else {
-                others.extend(mac);
-            }
+            macs.extend(text.and_then(|text| self.decode(text)));
         }
         let header = &self.signature;
         if !is_there {
             return Err(missing(header));
         }
-        if first.is_none() {
+        if macs.is_empty() {
             let form = mac_form(prefix, self.sender.algorithm, self.sender.encoding);
             return Err(malformed(format!("header `{header}` is not {form}")));
         }
-        Ok(first.into_iter().chain(others))
+        Ok(macs)
     }
 
     /// The MACs of a list, and the time if it is an element.
@@ -89,24 +84,23 @@ impl Webhooks {
         &self,
         (separator, mac_name, binder): (char, &str, char),
         value: &'h HeaderValue,
-    ) -> Result<(impl Iterator<Item = HashOutput>, Option<&'h str>), Fault> {
+    ) -> Result<(Claimed, Option<&'h str>), Fault> {
         let header = &self.signature;
         let text = value
             .to_str()
             .map_err(|_| malformed(format!("header `{header}` is not visible ASCII")))?;
-        if text.split(separator).count() > MAX_ELEMENTS {
-            return Err(malformed(format!(
-                "header `{header}` has more than {MAX_ELEMENTS} elements"
-            )));
-        }
         let time_name = match self.sender.time {
             Time::Element(name) => Some(name),
             _ => None,
         };
-        // There is seldom more than one.
-        let (mut first, mut others) = (None, Vec::new());
+        let mut macs = Claimed::new();
         let (mut time, mut has_mac) = (None, false);
-        for element in text.split(separator) {
+        for (index, element) in text.split(separator).enumerate() {
+            if index == MAX_ELEMENTS {
+                return Err(malformed(format!(
+                    "header `{header}` has more than {MAX_ELEMENTS} elements"
+                )));
+            }
             let (name, value) = element.split_once(binder).ok_or_else(|| {
                 malformed(format!(
                     "header `{header}` has an element without `{binder}`"
@@ -120,12 +114,7 @@ impl Webhooks {
             if name == mac_name {
                 has_mac = true;
                 // A MAC that cannot be read matches nothing, and blocks nothing either.
-                let mac = self.decode(value.as_bytes());
-                if first.is_none() {
-                    first = mac;
-                } else {
-                    others.extend(mac);
-                }
+                macs.extend(self.decode(value.as_bytes()));
             } else if Some(name) == time_name && time.replace(value).is_some() {
                 return Err(malformed(format!("header `{header}` has `{name}` twice")));
             }
@@ -136,21 +125,21 @@ impl Webhooks {
                 format!("header `{header}` has no signature of the version that is accepted"),
             ));
         }
-        if first.is_none() {
+        if macs.is_empty() {
             return Err(malformed(format!(
                 "header `{header}` has no MAC of {} bytes in {:?}",
                 self.sender.algorithm.mac_len(),
                 self.sender.encoding,
             )));
         }
-        Ok((first.into_iter().chain(others), time))
+        Ok((macs, time))
     }
 
     /// Reads the parameters beside these MACs.
     fn announce<'h>(
         &'h self,
         head: &Head<'h>,
-        macs: impl IntoIterator<Item = HashOutput>,
+        macs: Claimed,
         element: Option<&'h str>,
     ) -> Result<Reading<'h>, Fault> {
         let mut fields = Fields::default();
@@ -189,7 +178,7 @@ impl Webhooks {
             check_nonce(name, id)?;
             delivery_id = Some(id);
         }
-        let candidates = macs.into_iter().map(|mac| Candidate {
+        let candidate = |mac| Candidate {
             parameters: Parameters {
                 delivery_id: delivery_id.map(Cow::Borrowed),
                 key_id: key_id.clone(),
@@ -206,8 +195,12 @@ impl Webhooks {
                 };
                 self.message(place, fields)
             }) as Build<'h>,
-        });
-        Ok(Reading::InHead(candidates.collect()))
+        };
+        let mut candidates = Candidates::new();
+        for mac in macs {
+            candidates.push(candidate(mac));
+        }
+        Ok(Reading::InHead(candidates))
     }
 
     /// Reads the parameters in the body.

@@ -61,7 +61,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let service = take_ready(&mut self.inner);
         let layer = self.layer.clone();
-        ResponseFuture::new(async move { serve(layer, service, request).await })
+        ResponseFuture::new(|| async move { serve(layer, service, request).await })
     }
 }
 
