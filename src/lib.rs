@@ -42,20 +42,20 @@
 //!
 //! # Both directions
 //! - [`SignLayer`] signs what a client sends; [`VerifyLayer`] verifies it on the server.
-//! - [`SignResponseLayer`](crate::response::SignResponseLayer), outside of that one, signs what the
-//!   server answers, rejections included;
+//! - [`SignResponseLayer`](crate::response::SignResponseLayer), outside of `VerifyLayer`, signs the
+//!   server's responses, rejections included.
 //!   [`VerifyResponseLayer`](crate::response::VerifyResponseLayer), inside of `SignLayer`, refuses
-//!   whatever is not the server's answer to the very request that was sent.
+//!   a response that is not the server's answer to the request that was sent.
 //!   [`SignedBy::outcome`](crate::response::SignedBy::outcome) says what became of the request.
 //!
 //! # Intentions
-//! [`idempotency::IdempotencyLayer`] acts once on what a covered `Idempotency-Key` names, however often
-//! its sender signs it, and gives each retry the stored answer.
+//! [`idempotency::IdempotencyLayer`] lets the handler run once for each covered `Idempotency-Key`,
+//! however often its sender signs the request again, and gives each retry the stored answer.
 //!
 //! # Later and elsewhere
 //! - [`envelope::PayloadEnvelope`] brings a verified payload to a worker, which verifies it again.
-//! - `file::VerifiedFile` (feature `fs`) serves the very bytes of a file that a request named by its
-//!   digest.
+//! - `file::VerifiedFile` (feature `fs`) serves exactly the bytes of the file whose digest the
+//!   request named.
 //!
 //! # One-time tokens
 //! [`OneTimeToken`] issues and redeems signed tokens that expire and work once: for confirmation
@@ -71,31 +71,30 @@
 //! | time for the whole body | 10 seconds | [`body_deadline`](crate::request::VerifierBuilder::body_deadline) |
 //! | bodies in flight | 64 MiB | [`body_budget_bytes`](crate::request::VerifierBuilder::body_budget_bytes) |
 //! | answer of a store | within 2 seconds | [`store_timeout`](crate::request::VerifierBuilder::store_timeout) |
-//! | wait for a handler that is not ready | 5 seconds | [`readiness_timeout`](crate::request::VerifierBuilder::readiness_timeout) |
+//! | wait for the inner service to be ready | 5 seconds | [`readiness_timeout`](crate::request::VerifierBuilder::readiness_timeout) |
 //! | handlers at once, if retryable | 1024 | [`max_running`](crate::request::VerifierBuilder::max_running) |
-//! | requests in handlers before their MAC is compared | 16 | [`max_unproven`](crate::request::VerifierBuilder::max_unproven) |
+//! | requests in handlers before their MAC is compared (with a [supplied part](Part::supplied)) | 16 | [`max_unproven`](crate::request::VerifierBuilder::max_unproven) |
 //! | length of a secret | at least 16 bytes | [`Secret`] |
 //! | processing | at most once; for webhooks, retryable | [`processing`](crate::request::VerifierBuilder::processing) |
 //!
-//! [`Processing`] says what each of the three promises, and what happens at which point of failure.
-//! Every method that weakens a promise starts with `danger_`.
+//! [`Processing`] says what each choice promises, and what happens at each point of failure.
 //!
 //! # Logs
 //! Every verification is a span of `tracing`, `countersign.verify`, at level `INFO`:
 //!
-//! | field | what it says |
+//! | field | meaning |
 //! | --- | --- |
-//! | `namespace` | the verifier's |
-//! | `key_id` | of the first signature that is fresh and under a known key, also if its MAC does not match |
-//! | `body_bytes` | how long the body was, once it has arrived whole |
+//! | `namespace` | the namespace of the verifier |
+//! | `key_id` | the key id of the first signature that is fresh and under a known key, also if its MAC does not match |
+//! | `body_bytes` | the length of the body, once all of it has arrived |
 //! | `outcome` | `claimed`, `leased`, `unclaimed`, `pending`, `unproven`, or the code of the rejection (also of an acknowledged duplicate) |
 //!
 //! Every refused request is one event, `request refused`, with `code`, `status`, `reason` and
-//! `advice`, which is [what there is to do](RejectionKind::advice): at level `ERROR` where the
-//! status is 5xx, otherwise at `INFO`. If errors are behind the reason, such as a database's,
-//! `cause` has the texts of all of them. Reasons name key ids and nonces, and never hold a secret
-//! or an expected MAC. If a MAC does not match, an event at `DEBUG` shows the beginning of the
-//! message that was expected, before and after the body, covered headers included.
+//! [`advice`](RejectionKind::advice). Its level is `ERROR` if the status is 5xx, otherwise `INFO`. If
+//! the reason has a cause, such as an error of a database, `cause` has the texts of all errors in the
+//! chain. Reasons name key ids and nonces, and never a secret or an expected MAC. If a MAC does not
+//! match, an event at `DEBUG` shows the beginning of the message that was expected, before and after
+//! the body, covered headers included.
 //!
 //! A duplicate that is [acknowledged](OnDuplicate::Acknowledge) with 200 is not a refusal: its
 //! event is `duplicate acknowledged`, at level `INFO`. With [`Processing::InTransaction`], the span
@@ -110,19 +109,19 @@
 //!
 //! # Features
 //! - `axum` (default): extractors, and the original URI of nested routers.
-//! - `inspect`: for tools that tell a person why a signature does not match: the signed message of
-//!   a request, piece by piece.
+//! - `inspect`: the signed message of a request, piece by piece, for tools that explain why a
+//!   signature does not match.
 //! - `cached-keys`: `key::CachedKeys`, a bounded cache in front of keys that are slow to look up.
-//! - `fs`: `file::VerifiedFile`, files that are served as they were signed; on Unix.
+//! - `fs` (Unix only): `file::VerifiedFile`, files that are served as they were signed.
 //! - `metrics`: counters, histograms and gauges, through the facade of the crate `metrics`.
-//! - `postgres`: a store that all servers of a service share in PostgreSQL, and nonces that are
-//!   consumed in a transaction of the handler's own.
+//! - `postgres`: a store in PostgreSQL, for all servers of a service, and nonces in the handler's own
+//!   transaction.
 //! - `reqwest`: signing for the client `reqwest`.
-//! - `redis`: a store in Redis 7 or Valkey, for all servers of one service.
-//! - `sqlite`: a store that is durable, in a file that the processes of one host share, and nonces
-//!   that are consumed in a transaction of the handler's own.
-//! - `test-util`: for the tests of users: a clock that can be set, `testing::delivery`, requests
-//!   signed as their sender would, and `testing::conformance`, what every store must pass.
+//! - `redis`: a store in Redis 7 or Valkey, for all servers of a service.
+//! - `sqlite`: a store in a file, for the processes of one host, and nonces in the handler's own
+//!   transaction.
+//! - `test-util`: for your tests: a clock that you can set, `testing::delivery`, which signs requests
+//!   as their sender would, and `testing::conformance`, the checks that every store must pass.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -186,7 +185,7 @@ pub use store::MemoryStore;
 #[doc(inline)]
 pub use token::OneTimeToken;
 
-/// The examples of the README, compiled.
+/// Compiles the examples of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

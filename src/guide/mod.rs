@@ -15,7 +15,7 @@
 //!
 //! **Handlers and stores**
 //!
-//! 9. [Patterns](patterns): mistakes that a valid signature leaves open, and their mends.
+//! 9. [Patterns](patterns): mistakes that a valid signature leaves open, and how to avoid them.
 //! 10. [Operating](operating) each store.
 //!
 //! **Tools**

@@ -1,13 +1,15 @@
-//! Faults between a valid signature and the change that it allows, and the handler that cannot go
-//! wrong so: a page for each fault, for people who come from Django, FastAPI or Axum.
+//! Mistakes that a valid signature leaves open, and handlers without them: a page for each mistake,
+//! for people who come from Django, FastAPI or Axum.
 //!
-//! A signature says that a request is genuine. It says nothing of the row, file or token that the
-//! handler finds a moment later: another request may have changed it since the check. Each page has
-//! the fault in a few lines of Python, the answer in Axum, its cost and its limits.
+//! A signature proves that a request is genuine. It proves nothing about the row, file or token that
+//! the handler finds: another request may change it between the handler's check and its change. Each
+//! page has the fault in a few lines of Python, the answer in Axum and in Django, its cost and its
+//! limits.
 //!
-//! The code at the end of a page is complete, and the page's test runs that very file: 32 clients at
-//! once, on PostgreSQL and on SQLite, beside a handler with the fault, which doubles or loses an
-//! effect in every run. `Pool` is `sqlx::PgPool` or `sqlx::SqlitePool`, and `Failure` is this:
+//! The code at the end of each page is the file that the page's test runs, with 32 clients at once, on
+//! PostgreSQL and on SQLite. Beside it the test runs a handler with the fault, which doubles or loses
+//! an effect in every run. In the code, `Pool` is `sqlx::PgPool` or `sqlx::SqlitePool`, and `Failure`
+//! is this:
 #![doc = concat!("```\n# fn main() {}\n# #[cfg(all(feature = \"axum\", feature = \"sqlite\"))]\n\
                   # mod failure {\n", include_str!("failure.rs"), "# }\n```")]
 
