@@ -15,8 +15,7 @@ use crate::error::{KeyError, StoreError};
 
 /// The answer of a store or a key store: ready without allocation, or boxed.
 ///
-/// Dropping it before it is done may leave the step done or undone; whoever drops it must take the
-/// outcome for unknown.
+/// If it is dropped before it is done, the step may be done or not: treat the outcome as unknown.
 ///
 /// # Panics
 /// Polling it again after it has given its answer panics, as with the future of an `async` block.
@@ -58,8 +57,9 @@ impl<'a, T, E> StoreFuture<'a, T, E> {
     }
 }
 
-// An `async` block in a box would do for both, but an answer at hand then costs an allocation and 237
-// instructions instead of 68, and whoever waits cannot see that it needs no timer.
+// A boxed `async` block would serve both cases. But an answer that is ready would then cost an
+// allocation and 237 instructions instead of 68, and the caller could not see that it needs no
+// timer.
 impl<T, E> Future for StoreFuture<'_, T, E> {
     type Output = Result<T, E>;
 

@@ -90,11 +90,11 @@
 //! | `outcome` | `claimed`, `leased`, `unclaimed`, `pending`, `unproven`, or the code of the rejection (also of an acknowledged duplicate) |
 //!
 //! Every refused request is one event, `request refused`, with `code`, `status`, `reason` and
-//! [`advice`](RejectionKind::advice). Its level is `ERROR` if the status is 5xx, otherwise `INFO`. If
-//! the reason has a cause, such as an error of a database, `cause` has the texts of all errors in the
-//! chain. Reasons name key ids and nonces, and never a secret or an expected MAC. If a MAC does not
-//! match, an event at `DEBUG` shows the beginning of the message that was expected, before and after
-//! the body, covered headers included.
+//! [`advice`](RejectionKind::advice). Its level is `ERROR` if the status is 5xx, otherwise `INFO`.
+//! If the reason has a cause, such as an error of a database, `cause` has the texts of all errors
+//! in the chain. Reasons name key ids and nonces, and never a secret or an expected MAC. If a MAC
+//! does not match, an event at `DEBUG` shows the beginning of the message that was expected, before
+//! and after the body, covered headers included.
 //!
 //! A duplicate that is [acknowledged](OnDuplicate::Acknowledge) with 200 is not a refusal: its
 //! event is `duplicate acknowledged`, at level `INFO`. With [`Processing::InTransaction`], the span
@@ -114,14 +114,15 @@
 //! - `cached-keys`: `key::CachedKeys`, a bounded cache in front of keys that are slow to look up.
 //! - `fs` (Unix only): `file::VerifiedFile`, files that are served as they were signed.
 //! - `metrics`: counters, histograms and gauges, through the facade of the crate `metrics`.
-//! - `postgres`: a store in PostgreSQL, for all servers of a service, and nonces in the handler's own
-//!   transaction.
+//! - `postgres`: a store in PostgreSQL, for all servers of a service, and nonces in the handler's
+//!   own transaction.
 //! - `reqwest`: signing for the client `reqwest`.
 //! - `redis`: a store in Redis 7 or Valkey, for all servers of a service.
 //! - `sqlite`: a store in a file, for the processes of one host, and nonces in the handler's own
 //!   transaction.
-//! - `test-util`: for your tests: a clock that you can set, `testing::delivery`, which signs requests
-//!   as their sender would, and `testing::conformance`, the checks that every store must pass.
+//! - `test-util`: for your tests: a clock that you can set, `testing::delivery`, which signs
+//!   requests as their sender would, and `testing::conformance`, the checks that every store must
+//!   pass.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

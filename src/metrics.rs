@@ -12,7 +12,7 @@
 //! | `countersign_body_budget_used_bytes` | gauge | | bytes of bodies in flight, of all verifiers |
 //! | `countersign_live_nonces` | gauge | `namespace` | nonces on record where the store [can tell](crate::store::NonceStore::live), looked up after a claim, once a second at most |
 //!
-//! The labels have few values, whoever sends: no key id, no nonce and no path is among them.
+//! No label holds a key id, a nonce or a path, so senders cannot make many values.
 //! `namespace` is one of those that were configured. A request that is dropped before its verdict,
 //! by a client that hangs up, is in no histogram. Code that takes a request through the stages of
 //! [`request`](crate::request) by hand gets claims and the budget counted, and no more.
@@ -160,8 +160,8 @@ pub(crate) fn body_released(bytes: usize) {
     metrics::gauge!(BUDGET).decrement(to_f64(bytes));
 }
 
-/// The records of a store: asked for where it is measured alone, and once a second at most, for
-/// a store may have to look.
+/// The number of records of a store. It is asked for only if it is measured, at most once a second,
+/// because a store may need a query.
 #[derive(Default)]
 pub(crate) struct LiveNonces {
     #[cfg(feature = "metrics")]

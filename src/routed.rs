@@ -57,7 +57,7 @@ fn route(parts: &Parts) -> Option<&str> {
     route
 }
 
-/// Returns the address of whoever opened the connection.
+/// Returns the address of the peer of the connection.
 pub(crate) fn peer(parts: &Parts) -> Option<IpAddr> {
     #[cfg(feature = "axum")]
     if let Some(axum::extract::ConnectInfo(addr)) = parts.extensions.get() {

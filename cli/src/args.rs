@@ -38,8 +38,8 @@ Exit codes:
 
 /// Signs, verifies and explains HMAC-signed HTTP requests.
 ///
-/// A webhook or a signed API call does not verify, and nobody says why: `countersign explain` shows
-/// the signed message line by line, and searches for the change that makes the signature match.
+/// If a webhook or a signed API call does not verify, `countersign explain` shows the signed
+/// message line by line, and searches for the change that makes the signature match.
 #[derive(Debug, Parser)]
 #[command(
     name = "countersign",
@@ -74,7 +74,7 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     #[cfg(unix)]
     Proxy(ProxyArgs),
-    /// Look after a store
+    /// Prepare, inspect and correct a store
     Store {
         #[command(subcommand)]
         command: StoreCommand,
@@ -87,10 +87,10 @@ pub(crate) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SchemeCommand {
-    /// List all schemes: what each covers, and what it leaves open
+    /// List all schemes, with the parts of a request that each covers
     ///
-    /// The columns come from the library: each scheme signs an example request, and the list shows
-    /// what its signed message holds.
+    /// Each scheme signs an example request, and the list shows which parts of the request are in
+    /// the signed message, and which are not.
     #[command(after_help = "Example:\n  countersign scheme list")]
     List,
     /// Check a scheme file
@@ -105,7 +105,7 @@ pub(crate) enum SchemeCommand {
     },
 }
 
-/// Make a secret in the form that a scheme wants
+/// Make a secret in the form that a scheme needs
 ///
 /// The secret is new, random and 256 bits strong. It is the only secret that the command ever
 /// prints.
@@ -148,8 +148,8 @@ pub(crate) struct SignArgs {
     #[arg(value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) url: String,
 
-    /// Where clients reach the service, if the URL is not what they sign; a path is a prefix that a
-    /// proxy takes off
+    /// The URL at which clients reach the service, if it differs from URL, such as
+    /// https://api.example.com; its path is a prefix that a proxy removes
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) origin: Option<String>,
 
@@ -165,7 +165,7 @@ pub(crate) struct SignArgs {
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     pub(crate) headers: Vec<String>,
 
-    /// The body, as it is written here, also if it begins with `@`
+    /// The body, exactly as written here, even if it begins with `@`
     #[arg(long, value_name = "TEXT", conflicts_with = "data_file")]
     pub(crate) data: Option<String>,
 
@@ -188,8 +188,8 @@ pub(crate) struct SignArgs {
 
 /// Verify a request
 ///
-/// Prints what was verified, what the signature covers and what it does not cover. A refused
-/// request prints the reason of the library.
+/// Prints the key id, the signed time and the nonce, and which parts of the request the signature
+/// covers. For a refused request, prints the reason.
 #[derive(ClapArgs, Debug)]
 #[command(after_help = "\
 Examples:
@@ -213,8 +213,9 @@ pub(crate) struct VerifyArgs {
 /// Explain why a request does not verify
 ///
 /// Shows the signed message as a verifier builds it, line by line. If the signature does not match,
-/// searches for the change that makes it match, and says what to change on which side. A change
-/// counts only if at least 16 bytes of the signature agree. The expected signature is never printed.
+/// searches for the change that makes it match, and says which side must change what. A change
+/// counts only if at least 16 bytes of the signature agree. The expected signature is never
+/// printed.
 #[derive(ClapArgs, Debug)]
 #[command(after_help = "\
 Examples:
@@ -244,11 +245,11 @@ pub(crate) struct ExplainArgs {
     pub(crate) request: RequestArgs,
 }
 
-/// Listen for requests, and show what becomes of each
+/// Listen for requests, and show the verdict on each
 ///
-/// A server with the library's layer. It prints the verdict on each request and, if it is refused,
-/// the reason and what `explain` finds. The answer to the sender is the library's own, or that of the server that
-/// --forward names; it never holds a reason. Ctrl-C ends the server with a summary.
+/// Runs a server that verifies each request. It prints the verdict and, if the request is refused,
+/// the reason and what `explain` finds. The sender gets the answer of the library, or that of the
+/// server that --forward names, and never the reason. Ctrl-C ends the server with a summary.
 #[derive(ClapArgs, Debug)]
 #[command(after_help = "\
 Examples:
@@ -265,44 +266,43 @@ pub(crate) struct ListenArgs {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = address)]
     pub(crate) addr: SocketAddr,
 
-    /// Where clients reach the server, such as https://api.example.com; a path is a prefix that a
-    /// proxy takes off. Without it, any authority is accepted
+    /// Where clients reach the server, such as https://api.example.com; its path is a prefix that a
+    /// proxy removes [default: any authority is accepted]
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) origin: Option<String>,
 
-    /// How old a request may be, in seconds
+    /// How old a request may be, in seconds [default: 300, or that of the scheme]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) max_age: Option<Duration>,
 
-    /// The server that gets verified requests, byte for byte as they came; it sees the sender's
-    /// Host header
+    /// A server that gets the verified requests, byte for byte, with the sender's Host header
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) forward: Option<String>,
 
     /// Where accepted requests are remembered: memory, the name of a file, redis://HOST or
-    /// postgres://USER@HOST/DATABASE. All but memory know them when the server starts again, too
+    /// postgres://USER@HOST/DATABASE. With memory, they are forgotten when the server ends
     #[arg(long, value_name = "STORE", default_value = "memory", value_hint = ValueHint::FilePath)]
     pub(crate) store: String,
 
-    /// A file to record requests to, for `verify`, `explain` and `replay`. It holds requests that may
-    /// still be good: only you can read it, and it is yours to delete
+    /// A file that records the requests, for `verify`, `explain` and `replay`. Only you can read
+    /// it. Delete it after use, because its requests may still be valid
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) keep: Option<PathBuf>,
 
-    /// Search for the cause of a mismatch also if other machines reach the address
+    /// Search for the cause of a mismatch even if other machines can reach the address
     #[arg(long)]
     pub(crate) explain: bool,
 
-    /// Show the requests in the browser too, at an address that only this machine reaches
+    /// Show the requests in the browser too, at an address that only this machine can reach
     #[arg(long)]
     pub(crate) ui: bool,
 }
 
 /// Send a recorded request again
 ///
-/// The bytes are exactly those that `listen --keep` recorded. An application that acts once must
-/// not act on them again. With --sign-again, the request is signed again under the same event id: an
-/// application must know that retry from a new event.
+/// Sends exactly the bytes that `listen --keep` recorded. An application that acts once must not
+/// act on them again. With --sign-again, the request is signed again under the same event id, as
+/// senders of webhooks retry: the application must not take it for a new event.
 #[derive(ClapArgs, Debug)]
 #[command(after_help = "\
 Examples:
@@ -330,12 +330,13 @@ pub(crate) struct ReplayArgs {
     #[arg(long)]
     pub(crate) sign_again: bool,
 
-    /// The scheme to sign with [default: that of `listen`; a scheme file is looked for in the
-    /// present folder]
+    /// The scheme to sign with [default: that of `listen`; a scheme file must be in the current
+    /// folder]
     #[arg(long, value_name = "SCHEME", requires = "sign_again")]
     pub(crate) scheme: Option<String>,
 
-    /// The key id to sign under, if requests of the scheme name their key [default: that of `listen`]
+    /// The key id to sign under, if requests of the scheme name their key [default: that of
+    /// `listen`]
     #[arg(long, value_name = "ID", requires = "sign_again")]
     pub(crate) key_id: Option<String>,
 
@@ -364,7 +365,7 @@ pub(crate) struct CompletionsArgs {
 Example:
   countersign man ~/.local/share/man/man1")]
 pub(crate) struct ManArgs {
-    /// The folder; the command makes it if it is not there
+    /// The folder; the command creates it if it does not exist
     #[arg(value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     pub(crate) folder: PathBuf,
 }

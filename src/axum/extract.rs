@@ -66,8 +66,9 @@ impl<S: Sync> FromRequestParts<S> for UnprovenPayload {
     }
 }
 
-/// Whether the lease is still held. Without [`Processing::Retryable`](crate::Processing::Retryable)
-/// there is none, and the answer is 500.
+/// Extracts whether the lease is still held. Without
+/// [`Processing::Retryable`](crate::Processing::Retryable) there is no lease, and the answer is
+/// 500.
 impl<S: Sync> FromRequestParts<S> for LeaseStatus {
     type Rejection = ExtractRejection;
 
@@ -81,8 +82,8 @@ impl<S: Sync> FromRequestParts<S> for LeaseStatus {
     }
 }
 
-/// Without an [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) whose answers are recorded in
-/// transactions there is none, and the answer is 500.
+/// Needs an [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) whose answers are recorded
+/// in transactions. Without it the answer is 500.
 impl<S: Sync> FromRequestParts<S> for PendingAnswer {
     type Rejection = ExtractRejection;
 
@@ -245,9 +246,9 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Pairs<'_, D> {
 
 /// The parameters of the verified path.
 ///
-/// The path that was signed is matched against the route once more, and its parameters have to
-/// equal those that the router saw; otherwise the answer is 403, `resource_mismatch`: something
-/// between the layer and the router has rewritten the request. If the scheme does not cover the
+/// The signed path is matched against the route again, and its parameters must equal those that the
+/// router saw. Otherwise something between the layer and the router has rewritten the request, and
+/// the answer is 403, `resource_mismatch`. If the scheme does not cover the
 /// path, the answer is 500.
 #[derive(Clone, Copy, Debug)]
 #[expect(

@@ -92,9 +92,9 @@ impl<B: Body<Data: Into<Bytes>>> TakenBody<B> {
         polled.map(|frame| frame.map(|frame| frame.map(|frame| frame.map_data(Into::into))))
     }
 
-    /// Takes and keeps frames of a body of at most `limit` bytes in at most so many frames, and no
-    /// more than one frame beyond the limit. A frame without a byte counts as one byte, for the room
-    /// that it takes. All that was taken is kept, also if this is dropped before it is done.
+    /// Takes and keeps frames of a body, up to `limit` bytes in `most_frames` frames, and at most
+    /// one frame beyond the limit. A frame without a byte counts as one byte, for the room that it
+    /// takes. Frames that were taken are kept, even if this future is dropped before it is done.
     pub(crate) async fn take_up_to(&mut self, limit: usize, most_frames: usize) -> Taken {
         let (mut left, mut has_trailers) = (limit, false);
         loop {

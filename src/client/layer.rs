@@ -26,12 +26,12 @@ use crate::body::BodyLimits;
 /// # Position
 /// - Nearest to the client: what is covered must be there when it is signed, such as headers that
 ///   other layers add, and nothing may change it afterwards, such as compression.
-/// - A layer that retries repeats the signed request as it is if it is inside of this layer,
-///   and a server refuses the copy if the first one arrived. Outside of this layer each attempt is
-///   a new request, and may have one more effect.
-/// - Redirects are followed outside of this layer, if at all, so that each request is signed for
-///   the place it goes to; and only where every place may get one, for whoever gets a signed
-///   request can pass it on to where its signature is valid.
+/// - A layer that retries repeats the signed request as it is if it is inside of this layer, and a
+///   server refuses the duplicate if the first one arrived. Outside of this layer each attempt is a
+///   new request, and may have one more effect.
+/// - A layer that follows redirects must be outside of this layer, so that each request is signed
+///   for the place it goes to. Follow redirects only to servers that you trust: a server that gets
+///   a signed request can pass it on to any server at which its signature is valid.
 ///
 /// # Example
 /// ```

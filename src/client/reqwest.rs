@@ -23,9 +23,9 @@ impl Signer {
     /// Signs a request of `reqwest`, as [`Signer::sign`] does.
     ///
     /// The signature does not cover headers that a client adds when it sends, such as its default
-    /// headers: if the scheme covers a header, set it on the request. Have the client follow no
-    /// redirects: reqwest would send the signed request to wherever the first server points, and
-    /// whoever gets it can pass it on.
+    /// headers: if the scheme covers a header, set it on the request. Configure the client to
+    /// follow no redirects: otherwise reqwest sends the signed request to any address that the
+    /// first server names, and the server there can pass it on.
     ///
     /// ```
     /// # use countersign::Signer;

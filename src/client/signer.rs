@@ -68,8 +68,8 @@ impl Signer {
         })
     }
 
-    /// A signer for a scheme whose requests name no key, with its secret in the very form in which
-    /// the provider shows it.
+    /// Returns a signer for a scheme whose requests name no key. The secret is the text that the
+    /// provider shows.
     ///
     /// # Errors
     /// Returns an error if the requests of this scheme name their key, or the secret is not valid.

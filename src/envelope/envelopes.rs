@@ -82,7 +82,7 @@ impl Envelopes {
             return Err(SignError::of_kind(
                 SignErrorKind::Time,
                 format!(
-                    "the use of the envelope would have to be remembered until {kept_until}; lower \
+                    "the use of the envelope must be remembered until {kept_until}, which is too long; lower \
                  `longest_deadline`, or send the payload through fewer envelopes"
                 ),
             ));
@@ -102,14 +102,13 @@ impl Envelopes {
         settings.seal(now, &terms, proven)
     }
 
-    /// Seals a payload whose nonce was left to the worker, who records it under the very claim that
-    /// would have been recorded at the door.
+    /// Seals a payload whose nonce was left to the worker. The worker records the same claim that
+    /// the layer would have recorded.
     ///
-    /// The deadline is at most
-    /// [`seals_for`](crate::request::VerifierBuilder::seals_for) after the request has ceased to be
-    /// fresh, also if its sender may sign the event again for days. A request that covers no time is
-    /// fresh only at the moment at which it is verified. The nonce is remembered for at least so long
-    /// after the last such request, by whomever it is recorded.
+    /// The deadline is at most [`seals_for`](crate::request::VerifierBuilder::seals_for) after the
+    /// request has ceased to be fresh, also if its sender may sign the event again for days. A
+    /// request that covers no time is fresh only at the moment at which it is verified. The layer
+    /// and the worker both remember the nonce for at least that long after the last such request.
     ///
     /// # Errors
     /// As [`seal`](Self::seal), but for the longest deadline; and if the deadline is later than that,
@@ -198,7 +197,7 @@ impl Envelopes {
             None => Ok(proven),
             Some(_) => Err(Rejection::new(
                 RejectionKind::NonceNotRecorded,
-                "the nonce of the request was left to the worker, who has to record it: `open` the \
+                "the nonce of the request was left to the worker, who must record it: `open` the \
                  envelope, and use it once",
             )),
         }

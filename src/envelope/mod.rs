@@ -1,12 +1,12 @@
 //! Envelopes: a verified payload that travels to a worker, and is verified again where it is used.
 //!
-//! **An envelope is authenticated, and not encrypted.** Whoever can read the queue reads the
+//! **An envelope is authenticated, and not encrypted.** Anybody who can read the queue can read the
 //! payload.
 //!
-//! A job that is written as plain JSON can be altered, repeated and forged by whoever reaches the
-//! queue, and nobody can tell later what its request covered. An envelope keeps the whole snapshot:
-//! body, covered text, key id, times and nonce. It is bound to a purpose and a namespace, has a
-//! deadline, and is opened at the moment of use:
+//! Anybody who reaches the queue can alter, repeat and forge a job that is plain JSON, and nobody
+//! can tell later what its request covered. An envelope keeps the whole snapshot: body, covered
+//! text, key id, times and nonce. It is bound to a purpose and a namespace, has a deadline, and is
+//! opened at the moment of use:
 //!
 //! 1. a handler [seals](Envelopes::seal) what it has verified, with a [`Deadline`];
 //! 2. the bytes wait in a table, a queue or a cache, for as long as it takes;
@@ -44,8 +44,8 @@
 //!   done.
 //! - **In the worker.** [`PendingPayload::leave`](crate::PendingPayload::leave) leaves it unread
 //!   and unrecorded, and [`seal_unrecorded`](Envelopes::seal_unrecorded) seals it. The worker
-//!   records the very claim of the layer. Each duplicate that arrives at the door until then makes
-//!   one more job, and one job is done. Tell the layer by
+//!   records the claim that the layer would have recorded. Until then each duplicate that arrives
+//!   makes one more job, and only one job is done. Tell the layer by
 //!   [`seals_for`](crate::request::VerifierBuilder::seals_for) how long such envelopes may live.
 //!
 //! Either record is kept, in every store, until the latest deadline that an envelope of the request

@@ -254,19 +254,21 @@ impl fmt::Display for ConfigErrorKind {
             Self::OtherSecrets(namespace, key_id) => write!(
                 f,
                 "another layer on this store, or on what may be its database, has other secrets for key id \
-                 `{key_id}` in namespace `{namespace}`: the holder of one secret could use up requests, or get answers, of the other; give each \
-                 layer a `namespace`, or a key id, of its own, or give both the same `KeyRing`"
+                 `{key_id}` in namespace `{namespace}`: the holder of one secret could use up requests, or \
+                 get answers, of the other; give each layer a `namespace`, or a key id, of its own, or \
+                 give both the same `KeyRing`"
             ),
             Self::OtherRetention(namespace, other, this) => write!(
                 f,
-                "another layer on this store has to be remembered for {other:?} in namespace \
+                "requests of another layer on this store must be remembered for {other:?} in namespace \
                  `{namespace}`, and this layer for {this:?}: give each layer a `namespace` of its own, or \
                  give both the same `max_age`, retention, `clock_difference` and `store_timeout`"
             ),
             Self::SecretOfSenders(namespace) => write!(
                 f,
-                "a secret of envelopes is one of a layer, or of tokens, in namespace `{namespace}`: \
-                 whoever has it could write any payload; give envelopes secrets of their own"
+                "a secret of envelopes is also a secret of a layer, or of tokens, in namespace \
+                 `{namespace}`: anybody who has it could write any payload; give envelopes secrets of \
+                 their own"
             ),
             Self::SeveralSchemes(what) => write!(f, "several schemes for one layer: {what}"),
             Self::Missing(what) => f.write_str(what),

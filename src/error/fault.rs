@@ -82,7 +82,7 @@ impl Fault {
         fault
     }
 
-    /// The fault of a step whose store gave no answer, in the words of whoever took it.
+    /// Returns the fault of a step whose store gave no answer, with the caller's text.
     pub(crate) fn unanswered(detail: &'static str, error: StoreError) -> Self {
         Self::new(FaultKind::Store(StoreErrorKind::Unavailable), detail).with_source(error)
     }

@@ -1,4 +1,5 @@
-//! The kinds of refusals: for each a status, a code, and what is said of it to whom.
+//! The kinds of refusals: for each a status, a code, a text for the sender and advice for
+//! operators.
 
 use http::StatusCode;
 
@@ -76,10 +77,10 @@ kinds! {
     SignatureNotYetValid = UNAUTHORIZED, "signature_not_yet_valid",
         "The request is dated ahead. Check the sender's clock and sign again.",
         "Synchronise the sender's clock and this server's.";
-    /// 421: the authority is none of the public origins.
+    /// 421: the authority is not one of the public origins.
     AuthorityNotServed = MISDIRECTED_REQUEST, "authority_not_served",
         "The request names an authority that this service does not serve.",
-        "If the authority is yours, add it as a public origin; else look at how requests for it \
+        "If the authority is yours, add it as a public origin; otherwise find out how requests for it \
          get here.";
     /// 405 with `Allow`: a method that is not let in.
     MethodNotAllowed = METHOD_NOT_ALLOWED, "method_not_allowed",
@@ -126,7 +127,7 @@ kinds! {
         "Find out why this key sends so much; give the store more capacity, or a key a larger \
          share.";
     /// 429: this message arrived at as many places as are remembered for one message. There is no
-    /// `Retry-After`: it is the same for as long as the message is remembered.
+    /// `Retry-After`, because waiting does not help.
     TooManyPlaces = TOO_MANY_REQUESTS, "too_many_places",
         "This message was sent to more methods and paths than are remembered for one message.",
         "Find out who has a copy of the message. Put the layer on routes without parameters, and \
@@ -135,7 +136,7 @@ kinds! {
     /// for longer than others.
     BodyBudgetExhausted = SERVICE_UNAVAILABLE, "body_budget_exhausted",
         "The service is taking in as much as it can. Send the request again later.",
-        "Raise `body_budget_bytes` if there is memory; else look for slow or large bodies in \
+        "Raise `body_budget_bytes` if there is memory; otherwise look for slow or large bodies in \
          flight.";
     /// 503 with `Retry-After`: the store has no room.
     StoreFull = SERVICE_UNAVAILABLE, "store_full",
@@ -167,8 +168,8 @@ kinds! {
     /// 500: the handler answered with success, and recorded no nonce in its transaction.
     NonceNotRecorded = INTERNAL_SERVER_ERROR, "nonce_not_recorded",
         "The service did not record this request, so that its outcome is unknown. Its log says why.",
-        "Correct the handler: it has to consume its nonce, and to commit, before it answers \
-         with success.";
+        "Correct the handler: it must consume its nonce, and commit, before it answers with \
+         success.";
     /// 503: signed before this store can vouch for. `Retry-After` says when a request that is signed
     /// again is served, if that is not at once.
     SignAgain = SERVICE_UNAVAILABLE, "sign_again",
@@ -189,7 +190,7 @@ kinds! {
     /// 403: signed for another resource than the one it was routed to.
     ResourceMismatch = FORBIDDEN, "resource_mismatch",
         "The request was signed for another resource than the one it names.",
-        "Look for a layer that rewrites the path after verification; else the sender asked for \
+        "Look for a layer that rewrites the path after verification; otherwise the sender asked for \
          another resource than it signed.";
     /// 404: there is no such resource, as [`require_changed`](crate::request::require_changed) was
     /// told.
@@ -231,8 +232,8 @@ kinds! {
     /// try to, no retry runs.
     AnswerNotRecorded = INTERNAL_SERVER_ERROR, "answer_not_recorded",
         "The service did not record its answer, so that its outcome is unknown. Its log says why.",
-        "Correct the handler: it has to record its answer in its transaction, and to commit, \
-         before it answers with success.";
+        "Correct the handler: it must record its answer in its transaction, and commit, before it \
+         answers with success.";
     /// 500: a value that the service takes from its own state for the signed message is missing, or
     /// is not one that can be signed.
     ValueNotSupplied = INTERNAL_SERVER_ERROR, "value_not_supplied",
@@ -241,13 +242,13 @@ kinds! {
          from the row that it has locked: 1 to 256 visible ASCII characters.";
     /// 400: a [one-time token](crate::OneTimeToken) cannot be read, or is not of its profile.
     TokenMalformed = BAD_REQUEST, "token_malformed",
-        "The token cannot be read. Take care that the whole of it was copied.",
+        "The token cannot be read. Make sure that all of it was copied.",
         "Nothing to do for single ones: links are cut off in mails. Many at once are guesses.";
     /// 403: unknown key, wrong MAC, or a token for another purpose; the bearer is not told which.
     TokenInvalid = FORBIDDEN, "token_invalid",
         "The token is not valid here. Ask for a new one.",
-        "Check that its key is still known, and that those who issue and redeem have the same \
-         purpose and lifetime; else somebody is guessing.";
+        "Check that its key is still known, and that the services that issue and redeem have the \
+         same purpose and lifetime; otherwise somebody is guessing.";
     /// 410: a token past its expiry.
     TokenExpired = GONE, "token_expired",
         "The token has expired. Ask for a new one.",
@@ -269,8 +270,8 @@ kinds! {
     /// 403: an envelope for another purpose, or of another namespace.
     EnvelopeOfOtherPurpose = FORBIDDEN, "envelope_of_other_purpose",
         "The envelope was sealed for another purpose.",
-        "Let whoever seals and whoever opens have the same purpose and namespace; else somebody \
-         moved it from one queue to another.";
+        "Give the services that seal and open the same purpose and namespace; otherwise somebody \
+         moved the envelope from one queue to another.";
     /// 403: no key under the id that the envelope names.
     EnvelopeKeyUnknown = FORBIDDEN, "envelope_key_unknown",
         "The envelope was sealed under a key that is not known here.",
@@ -279,12 +280,13 @@ kinds! {
     /// 503: an envelope of a format that this version of the crate does not know.
     EnvelopeNewer = SERVICE_UNAVAILABLE, "envelope_newer",
         "The envelope has a newer format than this service reads.",
-        "Update whoever opens before whoever seals; leave the envelope where it is until then.";
+        "Update the services that open envelopes before those that seal them; leave the envelope \
+         where it is until then.";
     /// 410: an envelope whose deadline has passed.
     EnvelopeExpired = GONE, "envelope_expired",
         "The deadline of the envelope has passed.",
-        "Nothing to do for a job that is no longer wanted; else give it a later deadline, or find \
-         out why the queue is slow.";
+        "Nothing to do for a job that is no longer wanted; otherwise give it a later deadline, or \
+         find out why the queue is slow.";
     /// 409: an envelope whose payload was used before, out of this envelope or another.
     EnvelopeUsed = CONFLICT, "envelope_used",
         "The payload of the envelope was used before.",

@@ -104,8 +104,8 @@ impl Rejection {
         }
     }
 
-    /// The same rejection, answered without a body, whoever renders it: what schemes ask for whose
-    /// senders refuse an answer that has one.
+    /// Returns the same rejection, answered without a body by every renderer. Some schemes need
+    /// this, because their senders refuse an answer with a body.
     pub(crate) fn without_body(self) -> Self {
         self.with(|reason| reason.is_bare = true)
     }

@@ -29,8 +29,8 @@
 //! ```
 //!
 //! # Guarantees
-//! - **No link is followed**, neither that of the file nor that of a folder on the way, and nothing
-//!   outside of the folder is opened, whoever swaps what at which moment.
+//! - **No link is followed**, neither for the file nor for a folder on the way. Nothing outside of
+//!   the folder is opened, even if somebody replaces files and folders meanwhile.
 //! - **Regular files only**, of a bounded size. A pipe or a device is refused, and is not waited
 //!   for.
 //! - **No unverified byte leaves.** The first pass keeps the state of SHA-256 at each block of 256

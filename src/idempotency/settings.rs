@@ -77,8 +77,8 @@ pub(super) struct TakingBack {
 }
 
 impl TakingBack {
-    /// So many claims may wait to be taken back, and so many ask the store at one time: those who
-    /// renew what they hold need its connections as well.
+    /// The most claims that wait to be taken back, and the most that ask the store at one time. The
+    /// second is small because renewals need the store's connections too.
     pub(super) const PLACES: usize = 4096;
     pub(super) const ASKING: usize = 2;
 }

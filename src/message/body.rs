@@ -16,7 +16,7 @@ pub(crate) enum BodyPlace {
     /// The head completes the message, and holds these digests of the body. Every one of them must
     /// match; with none, the request must have no body.
     Digests(BodyDigests),
-    /// After so many bytes of the message, in this form.
+    /// The body is after `offset` bytes of the message, in this form.
     At { offset: usize, form: BodyForm },
 }
 

@@ -1,5 +1,4 @@
-//! Where a request was sent, and where it was routed to, as whoever knows the server's extensions
-//! says it.
+//! Where a request was sent, and where it was routed to, as the server's extensions say it.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -50,7 +49,7 @@ pub(crate) struct Routed<'r> {
     pub(crate) route: Option<&'r str>,
     /// The place that a server says it was routed to.
     pub(crate) place: Option<&'r MatchedPlace>,
-    /// Looks up the address of whoever opened the connection, which few ask for.
+    /// Looks up the address of the peer, which few schemes need.
     pub(crate) peer: fn(&Parts) -> Option<IpAddr>,
 }
 

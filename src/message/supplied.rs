@@ -58,8 +58,8 @@ impl Supplied {
         self
     }
 
-    /// Returns the value of this name, or why there is none that can be signed. The value itself
-    /// is not told.
+    /// Returns the value of this name, or says why it cannot be signed. The text never has the
+    /// value.
     pub(crate) fn value(&self, name: &str) -> Result<&str, String> {
         let known = self.0.iter().find(|(known, _)| **known == *name);
         let (_, value) = known.ok_or_else(|| format!("no value is supplied for `{name}`"))?;

@@ -155,8 +155,8 @@ impl Claim {
         self.max_skew = self.max_skew.max(other.max_skew);
     }
 
-    /// Adds the longest time for which any claim of this namespace may have to be remembered: one
-    /// for all claims of a namespace.
+    /// Sets the longest time for which the namespace must remember any claim. All claims of a
+    /// namespace have the same.
     #[must_use]
     #[inline]
     pub fn with_retention(mut self, retention: Duration) -> Self {
@@ -224,8 +224,8 @@ impl Claim {
         self.nonce.kind == NonceKind::Event
     }
 
-    /// The longest time for which any claim of this namespace may have to be remembered, counted
-    /// from the moment of the claim.
+    /// Returns the longest time for which the namespace must remember any claim, counted from the
+    /// moment of the claim.
     #[must_use]
     pub fn retention(&self) -> Duration {
         self.retention

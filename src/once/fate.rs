@@ -32,8 +32,8 @@ pub(super) enum Fate<R> {
     Left,
 }
 
-/// A [`Fate`] that the holder of a ticket shares with whoever watches. A turn lasts until both are
-/// done.
+/// A [`Fate`] that the holder of a ticket shares with those who watch it. A turn lasts until all
+/// are done.
 pub(crate) struct FateCell<R>(Arc<Shared<R>>);
 
 struct Shared<R> {

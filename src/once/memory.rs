@@ -178,8 +178,7 @@ impl Memory {
         Claim::new(namespace, key_id, nonce, deadline).with_retention(self.retention)
     }
 
-    /// Returns until when a request that was signed then can be recorded, whoever asks, as far as
-    /// is known.
+    /// Returns until when any server can record a request with this signed time, if that is known.
     pub(crate) fn taken_until(&self, signed_at: Timestamp) -> Option<Timestamp> {
         let store = self.store.as_ref()?;
         // From one that panics, nothing is known.

@@ -128,7 +128,7 @@ impl User {
             return false;
         };
         let others;
-        // Until the handles are counted, nobody enters: whoever does has a handle before that.
+        // The lock is held while handles are counted. A layer gets its handle before it enters.
         let mut users = lock(&USERS);
         others = living(&mut users);
         let has_store =

@@ -95,8 +95,8 @@ impl<G: Guarded> Ticket<G> {
         &self.claim
     }
 
-    /// Returns what becomes of it, for whoever waits to know. The turn lasts for as long as anybody
-    /// does.
+    /// Returns the outcome of the ticket, for those who wait for it. The turn lasts while anybody
+    /// waits.
     pub(crate) fn fate(&mut self) -> FateCell<G::Refusal> {
         let (subject, turn) = (&mut self.subject, &mut self.turn);
         let also = &mut self.also_turns;
@@ -106,7 +106,7 @@ impl<G: Guarded> Ticket<G> {
         fate.clone()
     }
 
-    /// Shares its fate with whoever waits to know already.
+    /// Shares the outcome with those who wait for it already.
     pub(crate) fn watched_by(mut self: Box<Self>, fate: FateCell<G::Refusal>) -> Box<Self> {
         self.fate = Some(fate);
         self

@@ -208,8 +208,8 @@ pub(crate) struct Refused {
 
 /// Says that a signature is too old for every server since a moment.
 ///
-/// This is a fact of the very parameters that a response is bound to. It holds without the MAC, and
-/// whatever else of the request was altered.
+/// This follows from the parameters that a response is bound to. It is true even if the MAC is
+/// wrong, or another part of the request was altered.
 pub(crate) struct TooOld {
     pub(crate) since: Timestamp,
     pub(crate) mac: HashOutput,

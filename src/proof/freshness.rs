@@ -17,13 +17,13 @@ pub(crate) struct Freshness {
     pub(crate) margin: Duration,
     /// No server of the namespace has a longer `max_age`.
     pub(crate) longest_age: Duration,
-    /// Whether nothing is fresh at the very moment of its expiry.
+    /// Whether a signature has expired at the moment of its expiry, and not only after it.
     pub(crate) ends_before_expiry: bool,
     /// The memory for requests, if anything is asked.
     pub(crate) taken_until: Option<Arc<TakenUntil>>,
 }
 
-/// Until when a request with this signed time can be recorded, whoever asks: as far as is known.
+/// Returns until when any server can record a request with this signed time, if that is known.
 pub(crate) type TakenUntil = dyn Fn(Timestamp) -> Option<Timestamp> + Send + Sync;
 
 impl Default for Freshness {

@@ -200,7 +200,7 @@ impl fmt::Debug for Signature<'_> {
 pub(crate) enum Compared {
     /// The head completes the message: the body was not read.
     Head,
-    /// A token. The log never shows its text, because whoever has a token may use it.
+    /// A token. The log never shows its text, because anybody who has a token can use it.
     Token,
     /// The body is part of the message, in the form in which it is signed.
     Body { arrived: usize, signed: usize },

@@ -129,7 +129,7 @@ pub(super) fn check(
         let headers = scheme.signature_headers();
         if headers.is_empty() {
             return refuse(format!(
-                "the signature of `{name}` stands in the body, so that no header tells whether a \
+                "the signature of `{name}` is in the body, so that no header tells whether a \
                  request is signed under it; give it a route of its own"
             ));
         }

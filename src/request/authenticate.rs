@@ -38,9 +38,9 @@ impl Received<'_> {
     /// Compares the MAC, or the digests that its message holds, in constant time.
     ///
     /// # Errors
-    /// Returns an error if none of the signatures matches; if two match that differ in key, nonce
-    /// or signed time; if the request ceased to be fresh while its body arrived, or if the bodies
-    /// of running handlers leave no room for one that had to be waited for.
+    /// Returns an error if no signature matches; if two match that differ in key, nonce or signed
+    /// time; if the request ceased to be fresh while its body arrived; or if the body was still
+    /// arriving when it was first read, and the bodies of running handlers leave no room for it.
     pub fn authenticate(self) -> Result<Authentic, Rejection> {
         let verifier = self.state.verifier;
         let authentic = self.compare();
@@ -63,8 +63,8 @@ impl Received<'_> {
         if verifier.awaits_supply() && head.supplied.is_none() {
             return Err(Fault::new(
                 FaultKind::NotSupplied,
-                "the signed message holds a value that this side has to supply: take the request \
-                 through `verify`, or through the layer, and supply it in the handler",
+                "the signed message holds a value that this side must supply: take the request \
+                 through `verify`, or through the layer, and supply the value in the handler",
             )
             .into());
         }

@@ -120,7 +120,7 @@ struct Place {
 }
 
 impl BodyBudget {
-    /// A budget of so many bytes: at least twice the greatest body of each verifier.
+    /// Returns a budget of this many bytes: at least twice the greatest body of each verifier.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         Self(Arc::new(Room {
@@ -173,8 +173,8 @@ impl Budget {
         }
     }
 
-    /// Makes room for `more` bytes of a body, at the cost of those that have waited longest. False
-    /// if the body itself has to give way, or had to before.
+    /// Makes room for `more` bytes of a body, at the cost of the bodies that have waited longest.
+    /// Returns `false` if the body itself must give way, or was displaced before.
     fn grow(&self, place: &Place, more: usize) -> bool {
         let mut incomplete = self.incomplete();
         // A body that is gone anyhow must not displace others.
@@ -299,7 +299,7 @@ impl Incomplete {
 pub(crate) struct Charge {
     budget: Arc<Budget>,
     bytes: usize,
-    /// Whether the body was not complete when it was first asked for, or had to wait itself.
+    /// Whether the body was incomplete when it was first read, or waited for its turn.
     has_waited: bool,
     is_complete: bool,
     /// The message, if its MAC has passed over the head.

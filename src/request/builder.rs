@@ -25,11 +25,11 @@ pub(super) const DEFAULT_NAMESPACE: &str = "default";
 
 /// Configures a [`Verifier`], or a [`VerifyLayer`](crate::VerifyLayer) around one.
 ///
-/// Keys and (but for [`Processing::InTransaction`]) a store have to be given, and, where the scheme
-/// covers the authority, a public origin; everything else has a default that is safe.
+/// Keys are required, and so is a store, except with [`Processing::InTransaction`]. If the scheme
+/// covers the authority, a public origin is required too. Every other setting has a safe default.
 #[must_use]
 pub struct VerifierBuilder<T> {
-    /// Keys that are given are those of the last.
+    /// [`keys`](Self::keys) and [`secret`](Self::secret) are for the scheme that was added last.
     pub(super) accepted: Accepting<Accepted>,
     pub(super) memory: MemorySettings,
     pub(super) clock: Box<dyn Clock>,
@@ -43,19 +43,19 @@ pub struct VerifierBuilder<T> {
     pub(super) seals_for: Duration,
     pub(super) body: BodyLimits,
     pub(super) body_budget: usize,
-    /// In the place of a budget of its own.
+    /// The shared budget that replaces the verifier's own.
     pub(super) shared_budget: Option<BodyBudget>,
-    /// Unless it is chosen, that of the scheme.
+    /// `None` means the default of the scheme.
     pub(super) processing: Option<Processing>,
     pub(super) max_running: usize,
     pub(super) max_unproven: usize,
     pub(super) readiness_timeout: Duration,
-    /// Makes what is configured of the verifier that was built.
+    /// Makes the configured value from the verifier.
     pub(super) finish: Box<dyn FnOnce(Verifier) -> Result<T, ConfigError> + Send + Sync>,
 }
 
 impl Verifier {
-    /// Configures a verifier; every setting states its default.
+    /// Returns a builder of a verifier.
     pub fn builder(scheme: impl Scheme) -> VerifierBuilder<Self> {
         VerifierBuilder::new(scheme, |verifier| verifier)
     }
@@ -111,12 +111,12 @@ impl<T: 'static> VerifierBuilder<T> {
         self
     }
 
-    /// Adds a setting of what is made of the verifier.
+    /// Adds a setting of the value that is made from the verifier.
     pub(super) fn then(self, set: impl FnOnce(T) -> T + Send + Sync + 'static) -> Self {
         self.then_if(|made| Ok(set(made)))
     }
 
-    /// Adds a setting that may not fit.
+    /// Adds a setting that may fail.
     pub(super) fn then_if(
         mut self,
         set: impl FnOnce(T) -> Result<T, ConfigError> + Send + Sync + 'static,
@@ -126,19 +126,20 @@ impl<T: 'static> VerifierBuilder<T> {
         self
     }
 
-    /// Where keys are looked up: a [`KeyRing`](crate::KeyRing), or a store of your own. No default.
+    /// Sets where keys are looked up: a [`KeyRing`](crate::KeyRing), or your own [`KeyStore`]. No
+    /// default.
     ///
-    /// If the scheme has a fixed key id, as presets have, a ring must have a secret under it when
-    /// [`build`](Self::build) is called.
+    /// If the scheme has a fixed key id, as presets have, a `KeyRing` must have a secret under it
+    /// when [`build`](Self::build) is called.
     pub fn keys(self, keys: impl KeyStore) -> Self {
         self.last(|accepted| accepted.keys = Some(Arc::new(keys)))
     }
 
-    /// A secret of a scheme whose requests name no key, in the very form in which its provider
-    /// shows it. May be said several times, while a secret is rotated: each is then valid. No
+    /// Adds a secret of a scheme whose requests name no key, exactly as its provider shows it. No
     /// default.
     ///
-    /// It replaces [`keys`](Self::keys).
+    /// Each call adds a secret, and all of them are valid: call it twice while a secret is rotated.
+    /// Use it instead of [`keys`](Self::keys).
     pub fn secret(self, secret: impl AsRef<str>) -> Self {
         self.last(|accepted| {
             let secret = accepted.scheme.read_secret(secret.as_ref());
@@ -155,16 +156,16 @@ impl<T: 'static> VerifierBuilder<T> {
         self
     }
 
-    /// Where clients reach this service, such as `https://api.example.com`. May be said several
-    /// times, for several authorities. No default.
+    /// Adds a URL at which clients reach this service, such as `https://api.example.com`. Call it
+    /// once for each authority. No default.
     ///
     /// `ws://`, `wss://`, and user information (`https://user:password@example.com`) are accepted
     /// with schemes that sign the URL as it was configured at the sender, as
     /// [`Twilio`](crate::webhooks::Twilio) does. Otherwise they are an error.
     ///
-    /// A path, such as in `https://example.com/api`, is what a proxy takes off before it passes the
-    /// request on; it is put back before the signature is verified. Requests for any other
-    /// authority are answered with 421, also if the scheme does not cover the authority.
+    /// A path, such as `/api` in `https://example.com/api`, is a prefix that a proxy removes before
+    /// it forwards the request. It is added again before the signature is verified. Requests for
+    /// any other authority are answered with 421, even if the scheme does not cover the authority.
     pub fn public_origin(mut self, origin: impl Into<String>) -> Self {
         self.origins.push(origin.into());
         self
@@ -173,42 +174,41 @@ impl<T: 'static> VerifierBuilder<T> {
     /// Takes the authority from a header that a trusted proxy sets. Default: from `Host` or
     /// `:authority` only.
     ///
-    /// It still has to be one of the public origins. If it is called several times, the last call
-    /// counts.
+    /// The authority must still be one of the public origins. If it is called several times, the
+    /// last call counts.
     pub fn forwarded(mut self, forwarded: Forwarded) -> Self {
         self.forwarded = Some(forwarded);
         self
     }
 
-    /// Serves whatever authority a request names. A request that was signed for another service
-    /// with the same keys is then accepted here too.
+    /// Accepts any authority. A request that was signed for another service with the same keys is
+    /// then accepted here too. Default: only the [public origins](Self::public_origin).
     pub fn danger_any_authority(mut self) -> Self {
         self.any_authority = true;
         self
     }
 
-    /// Lets a WebSocket handshake (`GET` with `Upgrade: websocket`) pass once it is verified, with
-    /// all that it takes to switch. Default: it is refused (400, `body_not_covered`).
+    /// Lets a verified WebSocket handshake (`GET` with `Upgrade: websocket`) through, so that the
+    /// handler can switch protocols. Default: it is refused (400, `body_not_covered`).
     ///
-    /// The signature covers the handshake and nothing of what follows: whoever is between the
-    /// parties may write every message. A captured handshake opens another connection, unless its
-    /// scheme makes a claim.
+    /// The signature covers only the handshake: anybody between the two sides can write every
+    /// message after it. A captured handshake opens another connection, unless its scheme makes a
+    /// claim.
     ///
-    /// Every other offer of `Upgrade`, such as that of `h2c` by clients that speak HTTP/2, is taken
-    /// out of a request that was verified, together with what a handler could take it up with.
-    /// `CONNECT` is always refused, also the extended one of HTTP/2.
+    /// Every other `Upgrade`, such as the `h2c` that clients of HTTP/2 offer, is removed from a
+    /// verified request, and no handler can accept it. `CONNECT` is always refused, also the
+    /// extended `CONNECT` of HTTP/2.
     pub fn danger_websocket_handshakes(mut self) -> Self {
         self.websockets = true;
         self
     }
 
-    /// The methods that are let in: between 1 and 16. Requests with another method are answered
-    /// with 405, `method_not_allowed`, before any of their body is read. Default: GET, HEAD,
-    /// POST, PUT, PATCH and DELETE if the scheme leaves out the method; any method if the scheme
-    /// covers it.
+    /// Sets the methods that are accepted. Default: any method if the scheme covers the method;
+    /// otherwise GET, HEAD, POST, PUT, PATCH and DELETE. Range: 1 to 16 methods.
     ///
-    /// If the scheme leaves it out, a captured request can be sent again with another method, and
-    /// each makes a record of its own. Webhooks need `[Method::POST]` only.
+    /// Requests with another method are answered with 405, `method_not_allowed`, before their body
+    /// is read. If the scheme does not cover the method, a captured request can be sent again with
+    /// another method, and each method makes a record. Webhooks need only `[Method::POST]`.
     ///
     /// ```
     /// use countersign::{VerifyLayer, webhooks};
@@ -223,16 +223,16 @@ impl<T: 'static> VerifierBuilder<T> {
         self
     }
 
-    /// How old a signed time may be: between 1 second and 1 day. Default: 300 seconds, but for those
-    /// presets that say otherwise, because their senders deliver one delivery again for hours. With
-    /// several schemes, the default is that of the first.
+    /// Sets how old a signed time may be. Default: 300 seconds, unless the preset says otherwise,
+    /// because its sender retries a delivery for hours. With several schemes, the default is that
+    /// of the first. Range: 1 second to 1 day.
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.freshness.max_age = max_age;
         self
     }
 
-    /// The longest `max_age` of any server that clients reach under this origin and namespace:
-    /// between `max_age` and 1 day. Default: 1 day, or less if the store knows it.
+    /// Sets the longest `max_age` of any server that clients reach under this origin and namespace.
+    /// Default: 1 day, or less if the store knows it. Range: `max_age` to 1 day.
     ///
     /// A signed response says [`Never`](crate::response::Outcome::Never) of a request only if the
     /// request is too old for all servers, so that its client can sign the order again. A store
@@ -247,65 +247,69 @@ impl<T: 'static> VerifierBuilder<T> {
         self
     }
 
-    /// For how long after a request has ceased to be fresh a worker may record its nonce, because the
-    /// request was [left to the worker](crate::PendingPayload::leave) in an
-    /// [envelope](crate::envelope): at most 366 days. Default: zero.
+    /// Sets for how long a worker may record the nonce of a request that is no longer fresh,
+    /// because the request was [left to the worker](crate::PendingPayload::leave) in an
+    /// [envelope](crate::envelope). Default: 0. Range: 0 to 366 days.
     ///
-    /// Nonces are remembered for so much longer, whoever records them. All layers of a namespace must
-    /// have the same.
+    /// All nonces of the namespace are remembered longer by this time. All layers of a namespace
+    /// must have the same value.
     pub fn seals_for(mut self, longest: Duration) -> Self {
         self.seals_for = longest;
         self
     }
 
-    /// How far ahead of the clock a signed time may be: at most `max_age`. Default: 5 seconds.
+    /// Sets how far ahead of the clock a signed time may be. Default: 5 seconds. Range: 0 to
+    /// `max_age`.
     pub fn max_skew(mut self, max_skew: Duration) -> Self {
         self.freshness.max_skew = max_skew;
         self
     }
 
-    /// By how much the clocks of servers and stores may differ: at most 1 hour. Default: 5 seconds.
+    /// Sets by how much the clocks of servers and stores may differ. Default: 5 seconds. Range: 0
+    /// to 1 hour.
     ///
-    /// Requests are remembered for longer by this, and by the [store's
-    /// timeout](Self::store_timeout).
+    /// Requests are remembered longer by this time, and by the
+    /// [`store_timeout`](Self::store_timeout).
     pub fn clock_difference(mut self, difference: Duration) -> Self {
         self.memory.clock_difference = difference;
         self
     }
 
-    /// The greatest length of a body, in bytes: at most half of the
-    /// [budget](Self::body_budget_bytes). Default: 1 MiB.
+    /// Sets the greatest length of a body, in bytes. Default: 1 MiB. At most half of the
+    /// [budget](Self::body_budget_bytes).
     pub fn max_body_bytes(mut self, max: usize) -> Self {
         self.body.max_bytes = max;
         self
     }
 
-    /// The time in which the whole body has to arrive: between 1 millisecond and 1 hour. Default:
-    /// 10 seconds.
+    /// Sets the time in which the whole body must arrive. Default: 10 seconds. Range: 1 millisecond
+    /// to 1 hour.
     pub fn body_deadline(mut self, deadline: Duration) -> Self {
         self.body.deadline = deadline;
         self
     }
 
-    /// The bytes that bodies in flight, and their canonical forms, may take up all together, from
-    /// their arrival until the payload is dropped. Default: 64 MiB. At least twice the greatest
-    /// body.
+    /// Sets the bytes that all bodies in flight, and their canonical forms, may take up together,
+    /// from their arrival until their payload is dropped. Default: 64 MiB. At least twice the
+    /// greatest body.
     ///
-    /// Anybody who names a known key can send a body before its MAC can be checked. So half of the
-    /// budget is for bodies that have to be waited for, and one key gets half of that, or one
-    /// greatest body. Where no room is left, the body that has been incomplete longest is refused
-    /// (`body_budget_exhausted`), in favour of the new one. Three quarters of that half are for
-    /// bodies whose MAC has passed over the head, as with RFC 9421: strangers never displace them,
-    /// nor do duplicates of one head, of which one body counts so.
-    /// A genuine body of another scheme is lost only if strangers send more than this share while
-    /// it arrives. The other half is for verified bodies, of which one key gets three quarters;
-    /// where it is used up, a body that had to be waited for is refused, unless it is the only one.
+    /// Anybody who names a known key can send a body before its MAC can be checked. The budget has
+    /// two halves:
     ///
-    /// A body that is complete when it is first asked for, as most webhooks are, counts and is
-    /// never refused. Limit how many of them are handled at one time with a concurrency limit. But
-    /// where such a body has to wait itself, it has to be waited for like others: if it has a
-    /// canonical form, is longer than 64 KiB, and as many such bodies as there are processors are
-    /// before it; or if it holds its own signature, and the key store has to be waited for.
+    /// - **For bodies that are still arriving.** One key gets half of this half, or one greatest
+    ///   body. If there is no room, the body that has been incomplete longest is refused
+    ///   (`body_budget_exhausted`), in favour of the new one. Three quarters of this half are for
+    ///   bodies whose MAC has passed over the head, as with RFC 9421. Neither strangers nor
+    ///   duplicates displace them: for one head, only one body has this protection. A genuine body
+    ///   of another scheme is lost only if strangers send more than this share while it arrives.
+    /// - **For verified bodies.** One key gets three quarters of this half. If it is used up, a
+    ///   body that was still arriving when it was first read is refused, unless it is the only one.
+    ///
+    /// A body that is complete when it is first read, as most webhooks are, counts and is never
+    /// refused: bound the number of running handlers with a concurrency limit. There are two
+    /// exceptions, in which such a body waits and counts as still arriving: if it has a canonical
+    /// form, is longer than 64 KiB, and waits for its turn behind as many such bodies as there are
+    /// processors; and if it holds its own signature, and the look-up of its key is not ready.
     pub fn body_budget_bytes(mut self, budget: usize) -> Self {
         self.body_budget = budget;
         self
@@ -340,13 +344,14 @@ impl<T: 'static> VerifierBuilder<T> {
         self
     }
 
-    /// Keeps this service apart from others that share its store: a request used in one namespace
-    /// is new in another. 1 to 256 bytes, none of them zero. Default: `default`.
+    /// Sets the namespace, which keeps this service apart from others that share its store: a
+    /// request that was used in one namespace is new in another. Default: `default`. Range: 1 to
+    /// 256 bytes, none of them zero.
     ///
-    /// All servers of one service must have the same. With a preset for webhooks, a store that
-    /// others may have too needs a namespace of this service's own, or the preset's `key_id`: all
-    /// who take the preset's own key id and `default` would use up each other's webhooks.
-    /// [`build`](Self::build) says so.
+    /// All servers of one service must have the same namespace. On a store that other services can
+    /// share, a preset for webhooks needs a namespace, or a `key_id`, that you choose: services
+    /// with the preset's own key id and the namespace `default` would use up each other's webhooks.
+    /// Otherwise [`build`](Self::build) returns an error.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.memory.namespace = namespace.into();
         self
@@ -374,12 +379,12 @@ impl<T: 'static> VerifierBuilder<T> {
     }
 
     /// Bounds how many requests are in handlers whose MAC is not compared yet, because the handler
-    /// has to supply a signed value ([`Part::supplied`](crate::Part::supplied)). Default: 16. Range:
+    /// must supply a signed value ([`Part::supplied`](crate::Part::supplied)). Default: 16. Range:
     /// 1 to 10,000. With other schemes it has no effect.
     ///
-    /// Each of them may hold a transaction and a row's lock, and anybody who knows a key id can make
-    /// one: keep the bound below the connections of the pool.
-    /// [`UnprovenPayload`](crate::request::UnprovenPayload#cost) says more.
+    /// Each of them may hold a transaction and the lock of a row, and anybody who knows a key id
+    /// can cause one. Keep the bound below the number of connections of your pool.
+    /// [`UnprovenPayload`](crate::request::UnprovenPayload#cost) has the costs.
     pub fn max_unproven(mut self, max: usize) -> Self {
         self.max_unproven = max;
         self

@@ -16,9 +16,9 @@ use crate::{
 
 /// The verified snapshot of a request.
 ///
-/// It holds nothing but what the signature covers, as it was at the moment of verification; anything
-/// else reads as `None`. Only the pipeline can make one, so whoever holds a
-/// `VerifiedPayload` holds the proof. Clones share the snapshot.
+/// It has only what the signature covers, as it was at the moment of verification. Anything else
+/// reads as `None`. Only a verification can make a `VerifiedPayload`, so having one proves that the
+/// request was verified. Clones share the snapshot.
 ///
 /// ```compile_fail,E0423
 /// // It cannot be made by hand:
@@ -114,9 +114,9 @@ impl VerifiedPayload {
         self.0.proven.nonce()
     }
 
-    /// The whole body, as it was received, of a scheme that covers only some of it: of the rest,
-    /// whoever captured the request may have written every byte. `None` where all of the body is
-    /// covered, and [`bytes`](Self::bytes) has it.
+    /// Returns the whole body, as it was received, if the scheme covers only a part of it. Anybody
+    /// who captured the request can change the other bytes. Returns `None` if all of the body is
+    /// covered: then [`bytes`](Self::bytes) has it.
     #[must_use]
     pub fn danger_uncovered_body(&self) -> Option<&Bytes> {
         self.0.uncovered.as_ref()

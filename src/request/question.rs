@@ -40,8 +40,8 @@ impl Verifier {
     /// within the deadline and the share of the budget for bodies that were not verified.
     ///
     /// # Errors
-    /// Returns an error if the body is too slow or breaks off. If it is not such a question, the
-    /// error is the one that refuses the request for want of a signature.
+    /// Returns an error if the body is too slow or breaks off. If the body is not such a question,
+    /// the error says that the request has no signature.
     ///
     /// # Panics
     /// Panics if the body is not ready at once, outside of a Tokio runtime with its timer.

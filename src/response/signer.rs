@@ -21,9 +21,9 @@ use crate::{
 /// covers.
 ///
 /// # Security
-/// - A MAC is made and verified with one secret: whoever verifies responses under a key can make
-///   them too. So have a key for each client, or for clients that trust each other, and another
-///   than the one with which that client signs.
+/// - A MAC is made and verified with one secret, so a client that verifies responses under a key
+///   can also make them. Use one key for each client, or for clients that trust each other, and not
+///   the key with which the client signs its requests.
 /// - The signature says that this server answers, whatever it answers, also to requests that it did
 ///   not verify. The outcome of the request is said by
 ///   [`countersign-outcome`](HttpMessageSignatures#statements-of-a-response) alone.

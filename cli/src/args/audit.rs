@@ -6,12 +6,12 @@ use clap::{Args as ClapArgs, ValueEnum, ValueHint};
 
 use crate::audit::Severity;
 
-/// Find in source where something is checked and then used
+/// Search source code for checks that can be bypassed
 ///
-/// Reads Rust and Python (Django, DRF, FastAPI, Flask, SQLAlchemy), also code that does not build,
-/// and shows the lines of the check and of the use. Only files of the language are read: what
-/// `.gitignore` leaves out, hidden files, `target`, `node_modules` and virtual environments are not.
-/// A comment `countersign: allow(RULE) reason` on the line or above it allows a finding.
+/// Finds places where Rust or Python (Django, DRF, FastAPI, Flask, SQLAlchemy) checks something and
+/// then uses it in another state, and shows both lines. The code need not build. Hidden files,
+/// `target`, `node_modules`, virtual environments and what `.gitignore` names are not read. A
+/// comment `countersign: allow(RULE) reason` on the line or above it allows a finding.
 #[derive(ClapArgs, Debug)]
 #[command(after_help = "\
 Examples:
@@ -25,7 +25,7 @@ pub(crate) struct AuditArgs {
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath, required_unless_present_any = ["explain", "list_rules"])]
     pub(crate) paths: Vec<PathBuf>,
 
-    /// Show the page of a rule: bad, good, why, and when it is a false alarm
+    /// Show the page of a rule: why it matters, bad and good code, and when it is a false alarm
     #[arg(long, value_name = "RULE")]
     pub(crate) explain: Option<String>,
 
@@ -45,7 +45,7 @@ pub(crate) struct AuditArgs {
     #[arg(long)]
     pub(crate) all_rules: bool,
 
-    /// Report only what is at least as severe
+    /// Report only findings that are at least this severe
     #[arg(long, value_name = "SEVERITY")]
     pub(crate) min_severity: Option<Severity>,
 
@@ -69,7 +69,7 @@ pub(crate) struct AuditArgs {
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: AuditFormat,
 
-    /// Mend what can be mended without changing what the program does
+    /// Fix findings whose fix does not change what the program does
     #[arg(long)]
     pub(crate) fix: bool,
 
@@ -77,7 +77,7 @@ pub(crate) struct AuditArgs {
     #[arg(long)]
     pub(crate) diff: bool,
 
-    /// With --fix or --diff: also changes that can change what the program does
+    /// With --fix or --diff: also apply fixes that can change what the program does
     #[arg(long)]
     pub(crate) unsafe_fixes: bool,
 }

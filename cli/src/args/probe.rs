@@ -12,17 +12,18 @@ const SAFETY: &str = "Safety";
 const REPORTS: &str = "Reports";
 const OPENAPI: &str = "OpenAPI";
 
-/// Find out whether a running endpoint acts twice, or on what was not signed
+/// Test whether a running endpoint acts twice, or on unsigned input
 ///
-/// Sends real requests with real effects: signed, again, at the same moment, altered, stale, and
-/// unsigned. With the defaults, an endpoint gets about 400 requests in a few seconds. --max-requests
-/// and --max-time bound them, --wait adds minutes, and Ctrl-C ends the probe with what it has found.
+/// Sends real requests with real effects: signed, repeated, simultaneous, altered, stale and
+/// unsigned. With the defaults, an endpoint gets about 400 requests in a few seconds.
+/// --max-requests and --max-time bound them, and --wait adds minutes. Ctrl-C ends the probe with
+/// what it has found.
 ///
-/// The endpoint can be in any language. {uuid}, {now} and the letter n in braces, a number, are new
-/// for each request, in data, headers and URL.
+/// The endpoint can be in any language. In data, headers and URL, {uuid}, {now} and a number (the
+/// letter n in braces) get a new value for each request.
 ///
 /// With --effect, the probe reads a state before and after, and its findings are proven. Without
-/// it, answers are all that it sees, and a finding is a suspicion.
+/// --effect it sees only answers, and its findings are suspicions.
 #[derive(ClapArgs, Debug)]
 #[command(after_help = "\
 Examples:
@@ -50,7 +51,7 @@ pub(crate) struct ProbeArgs {
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     pub(crate) headers: Vec<String>,
 
-    /// The body, as it is written here, also if it begins with `@`
+    /// The body, exactly as written here, even if it begins with `@`
     #[arg(long, value_name = "TEXT", conflicts_with = "data_file")]
     pub(crate) data: Option<String>,
 
@@ -58,7 +59,7 @@ pub(crate) struct ProbeArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) data_file: Option<PathBuf>,
 
-    /// Where clients reach the service, if the URL is not what they sign
+    /// The URL at which clients reach the service, if it differs from URL
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) origin: Option<String>,
 
@@ -71,12 +72,12 @@ pub(crate) struct ProbeArgs {
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..=256))]
     pub(crate) copies: u16,
 
-    /// How often copies are sent at the same moment
+    /// How many times the copies are sent
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) rounds: u16,
 
-    /// How many other requests are sent before a request is sent again, to find a memory that
-    /// forgets what is old
+    /// How many other requests are sent before a request is repeated, to find a store that forgets
+    /// old requests
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(0..=10_000))]
     pub(crate) others: u16,
 
@@ -84,29 +85,30 @@ pub(crate) struct ProbeArgs {
     #[arg(long)]
     pub(crate) http2: bool,
 
-    /// Run this check alone, such as race; may be repeated. Each report lists the checks, and
+    /// Run only this check, such as race; may be repeated. Each report lists the checks, and
     /// `cli/checks.md` describes them
     #[arg(long, value_name = "ID", conflicts_with = "skip")]
     pub(crate) check: Vec<String>,
 
-    /// Leave out this check; may be repeated
+    /// Skip this check; may be repeated
     #[arg(long, value_name = "ID")]
     pub(crate) skip: Vec<String>,
 
-    /// Also run the checks that wait: whether the whole window is remembered, and slow bodies
+    /// Also run the checks that take minutes: whether the store remembers for the whole window, and
+    /// slow bodies
     #[arg(long)]
     pub(crate) wait: bool,
 
-    /// Fixes the order and the choices [default: random]
+    /// Repeat the order and the choices of a run [default: random]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
 
-    /// Makes the same identifiers again [default: random]
+    /// Repeat the identifiers of a run [default: random]
     #[arg(long, value_name = "ID")]
     pub(crate) run_id: Option<String>,
 
-    /// An OpenAPI document, 3.0 or 3.1, in JSON or YAML: a file or a URL. Its operations are probed, with
-    /// its example bodies and parameters
+    /// An OpenAPI document, 3.0 or 3.1, in JSON or YAML: a file or a URL. Its operations are
+    /// probed, with its example bodies and parameters
     #[arg(long, help_heading = OPENAPI, value_name = "FILE|URL", conflicts_with_all = ["method", "url", "data", "data_file", "origin"])]
     pub(crate) openapi: Option<String>,
 
@@ -122,14 +124,14 @@ pub(crate) struct ProbeArgs {
     #[arg(long, help_heading = OPENAPI, value_name = "URL", value_hint = ValueHint::Url, requires = "openapi", conflicts_with = "method")]
     pub(crate) server: Option<String>,
 
-    /// Also probe operations that are not GET, HEAD or OPTIONS. Without this, reports name them as
-    /// left out
+    /// Also probe operations that are not GET, HEAD or OPTIONS [default: reports list them as left
+    /// out]
     #[arg(long, help_heading = OPENAPI, requires = "openapi", conflicts_with = "method")]
     pub(crate) allow_writes: bool,
 
-    /// A request whose answer tells the state, such as 'GET http://127.0.0.1:8000/count'. With {uuid}
-    /// or the number of the request it tells the state of one event. Two valid requests are sent first,
-    /// to learn what one of them changes, and how late
+    /// A request whose answer shows the state, such as 'GET http://127.0.0.1:8000/count'. With
+    /// {uuid} or the number of the request, it shows the state of one event. The probe first sends
+    /// two valid requests, to learn what one request changes, and after how long
     #[arg(long, help_heading = EFFECTS, value_name = "METHOD URL")]
     pub(crate) effect: Option<String>,
 
@@ -137,7 +139,8 @@ pub(crate) struct ProbeArgs {
     #[arg(long, help_heading = EFFECTS, value_name = "POINTER", requires = "effect")]
     pub(crate) effect_json: Option<String>,
 
-    /// A regular expression that finds the state in that answer: its first group, or how often it matches
+    /// A regular expression that finds the state in that answer: its first group, or how often it
+    /// matches
     #[arg(long, help_heading = EFFECTS, value_name = "REGEX", requires = "effect", conflicts_with = "effect_json")]
     pub(crate) effect_regex: Option<String>,
 
@@ -145,36 +148,37 @@ pub(crate) struct ProbeArgs {
     #[arg(long, help_heading = EFFECTS, value_name = "NAME: VALUE", requires = "effect")]
     pub(crate) effect_header: Vec<String>,
 
-    /// The mark of an accepted answer: `status:200,202`, `header:NAME: VALUE` or
+    /// How to recognise an accepted answer: `status:200,202`, `header:NAME: VALUE` or
     /// `body:TEXT`; may be repeated [default: 2xx that is not marked as a duplicate]
     #[arg(long, help_heading = EFFECTS, value_name = "CONDITION")]
     pub(crate) accepted_if: Vec<String>,
 
-    /// Where an accepted answer has the identifier of what was made [default: /id, or `Location`]
+    /// Where an accepted answer names the object that was created [default: /id, or `Location`]
     #[arg(long, help_heading = EFFECTS, value_name = "POINTER")]
     pub(crate) id_json: Option<String>,
 
-    /// A host that is not this machine, exactly as the URL names it; may be repeated
+    /// A host other than this machine that may be tested, exactly as the URL names it; may be
+    /// repeated
     #[arg(long, help_heading = SAFETY, value_name = "HOST")]
     pub(crate) i_am_allowed_to_test: Vec<String>,
 
-    /// Requests a second; copies that are sent at the same moment count each
+    /// The most requests in a second; each simultaneous copy counts
     #[arg(long, help_heading = SAFETY, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) rate: u32,
 
-    /// The most requests that are sent; readings of --effect count, too
+    /// The most requests in all; readings of --effect count
     #[arg(long, help_heading = SAFETY, value_name = "N", default_value_t = 5000)]
     pub(crate) max_requests: u32,
 
-    /// The longest the probe takes, in seconds
+    /// The longest time for the whole probe, in seconds
     #[arg(long, help_heading = SAFETY, value_name = "SECONDS", value_parser = bounded, default_value = "900")]
     pub(crate) max_time: Duration,
 
-    /// How long an answer is waited for, in seconds. A slow body is sent for three times as long
+    /// The longest wait for an answer, in seconds. A slow body is sent for three times as long
     #[arg(long, help_heading = SAFETY, value_name = "SECONDS", value_parser = bounded, default_value = "10")]
     pub(crate) timeout: Duration,
 
-    /// The least severe finding that makes the exit code 1
+    /// The lowest severity of a finding that makes the exit code 1
     #[arg(long, help_heading = REPORTS, value_name = "SEVERITY", default_value = "low")]
     pub(crate) fail_on: Severity,
 

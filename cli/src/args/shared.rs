@@ -27,7 +27,7 @@ pub(crate) struct SchemeArgs {
 /// The values that are signed and not sent.
 #[derive(ClapArgs, Debug)]
 pub(crate) struct SupplyArgs {
-    /// A value that the scheme signs and no request sends, such as version=7; may be repeated
+    /// A value that is signed and not sent, such as version=7; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = named_value)]
     pub(crate) supply: Vec<(String, String)>,
 }
@@ -42,7 +42,7 @@ fn named_value(text: &str) -> Result<(String, String), String> {
 /// Where the secret comes from, in the form in which its provider shows it.
 #[derive(ClapArgs)]
 pub(crate) struct SecretArgs {
-    /// A file that holds the secret; a final line end does not count
+    /// A file that holds the secret; a final line end is ignored
     #[arg(long, help_heading = SECRETS, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) secret_file: Vec<PathBuf>,
 
@@ -82,18 +82,17 @@ pub(crate) struct RequestArgs {
     #[arg(long, value_name = "TIME", value_parser = time::parse)]
     pub(crate) now: Option<Timestamp>,
 
-    /// Where clients reach the service, such as https://api.example.com; a path is a prefix that a
-    /// proxy takes off. Without it, any authority is accepted
+    /// Where clients reach the service, such as https://api.example.com; its path is a prefix that
+    /// a proxy removes [default: any authority is accepted]
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) origin: Option<String>,
 
-    /// How old a request may be, in seconds
+    /// How old a request may be, in seconds [default: 300, or that of the scheme]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) max_age: Option<Duration>,
 }
 
-/// Reads a method. Upper and lower case differ: `post` is another method than POST, and no server
-/// knows it.
+/// Reads a method. Case counts: `post` is not the method POST, and no server knows it.
 pub(crate) fn method(text: &str) -> Result<Method, String> {
     let upper = text.to_ascii_uppercase();
     let is_common = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].contains(&&*upper);

@@ -6,8 +6,8 @@ use clap::{Args as ClapArgs, Subcommand, ValueHint};
 pub(crate) enum StoreCommand {
     /// Make a store ready for use
     ///
-    /// Makes the file or the tables, unless they are there. A new store refuses requests that were
-    /// signed before it was made, because they may have been used.
+    /// Creates the file or the tables if they do not exist. A new store refuses requests that were
+    /// signed before it was created, because they may have been used.
     #[command(after_help = "\
 Examples:
   countersign store migrate sqlite:countersign.db
@@ -16,7 +16,7 @@ Examples:
 
     /// Show what a store remembers
     ///
-    /// Shows how many requests are on record, until when, since when the store vouches for its memory,
+    /// Shows how many requests are on record and until when, since when the records are complete,
     /// and for how long each namespace remembers.
     #[command(after_help = "\
 Examples:
@@ -26,13 +26,13 @@ Examples:
 
     /// Forget that a request was used
     ///
-    /// Without --danger-accept-again, it shows what is recorded and forgets nothing. The same request,
-    /// once forgotten, is accepted again from whoever has it, until its time is over. Requests of
-    /// `retryable` that are being handled are not forgotten. One of `at-most-once` is forgotten even
-    /// while its handler runs: first make sure that it has ended.
+    /// Without --danger-accept-again, it shows the record and forgets nothing. Once a request is
+    /// forgotten, anybody who has it can use it again until its signature expires. A request of
+    /// `retryable` is not forgotten while its handler runs. A request of `at-most-once` is: first
+    /// make sure that its handler has ended.
     #[command(after_help = "\
-A key alone is enough for sqlite:FILE. Other stores keep digests, which do not show their key: name
-the message too, as `countersign-nonce` shows it.
+With sqlite:FILE, --key alone is enough. Other stores keep only digests: also name the request, by
+the value of its field `countersign-nonce`.
 
 Examples:
   countersign store forget sqlite:countersign.db --key partner-1
@@ -46,8 +46,8 @@ pub(crate) struct MigrateArgs {
     #[command(flatten)]
     pub(crate) place: StorePlace,
 
-    /// Say that no request was accepted before, so that one that was signed before is accepted. Give
-    /// it for a new service alone
+    /// State that the service has accepted no request yet, so that requests that were signed before
+    /// are accepted. Only for a new service
     #[arg(long)]
     pub(crate) danger_assume_no_history: bool,
 }
@@ -67,16 +67,16 @@ pub(crate) struct ForgetArgs {
     #[arg(long, value_name = "ID")]
     pub(crate) key: String,
 
-    /// The name of the route, with /TENANT if it has tenants; of another server, its namespace. Required
-    /// if the store has several
+    /// The name of the proxy's route, with /TENANT if it has tenants; for another server, its
+    /// namespace. Required if the store has several
     #[arg(long, value_name = "NAME")]
     pub(crate) namespace: Option<String>,
 
     #[command(flatten)]
     pub(crate) message: MessageArgs,
 
-    /// Where the request arrived, as `POST /hooks`, if its signature does not say it. Give it for redis
-    /// and a server that is not the proxy
+    /// The method and path at which the request arrived, such as `POST /hooks`, if its signature
+    /// does not cover them. Needed for redis with a server that is not the proxy
     #[arg(long, value_name = "PLACE")]
     pub(crate) at: Option<String>,
 
@@ -97,7 +97,7 @@ pub(crate) struct MessageArgs {
     #[arg(long, value_name = "ID", requires = "namespace")]
     pub(crate) event: Option<String>,
 
-    /// SHA-256 of the signed message, in hexadecimal digits, of a request without a nonce and an event
+    /// SHA-256 of the signed message in hexadecimal digits, for a request without a nonce or event
     /// id
     #[arg(long, value_name = "HEX", requires = "namespace")]
     pub(crate) digest: Option<String>,

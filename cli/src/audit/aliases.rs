@@ -1,13 +1,13 @@
-//! Names that imports give to things. Readers of a file put the full name in its place, so
-//! that no rule needs to know of aliases: `import hmac as h`, `use hmac::Hmac as H`.
+//! Aliases that imports make: `import hmac as h`, `use hmac::Hmac as H`. The readers of a file
+//! replace each alias by its full name, so that no rule needs to know aliases.
 
 use std::collections::{HashMap, HashSet};
 
-/// The modules of Python whose parts are read with the name of their module: `new` says little,
-/// and `hmac.new` enough.
+/// The modules of Python whose parts keep the name of their module: `hmac.new` is clear, and `new`
+/// alone is not.
 const QUALIFIED: [&str; 4] = ["hmac", "hashlib", "time", "os"];
 
-/// Types of Rust that many modules have: their aliases say more.
+/// Names of types that many Rust modules have: these keep their alias, which says more.
 const GENERIC: [&str; 7] = [
     "ActiveModel",
     "Column",
@@ -28,7 +28,7 @@ pub(super) struct Original<'s> {
 /// The names of one file.
 #[derive(Debug, Default)]
 pub(super) struct Aliases<'s> {
-    /// A name that two places of the file use for two things stands for itself.
+    /// `None` for a name that the file gives to two things: it is not replaced.
     names: HashMap<&'s str, Option<Original<'s>>>,
 }
 
@@ -54,7 +54,7 @@ impl<'s> Aliases<'s> {
         self.put(other, Original { module: None, name });
     }
 
-    /// The name stands for itself: it is a variable, a function, a type.
+    /// Records that the name is a variable, a function or a type, which is not replaced.
     pub(super) fn bind(&mut self, name: &'s str) {
         self.put(name, Original { module: None, name });
     }

@@ -11,7 +11,7 @@ use crate::printer::one_line;
 #[derive(Debug)]
 pub(super) struct Allowed {
     rules: Vec<String>,
-    /// The line of code that the comment stands beside, or above.
+    /// The line of code beside or below the comment.
     line: usize,
 }
 
@@ -64,7 +64,7 @@ pub(super) fn read(file: &File<'_>, warnings: &mut Vec<String>) -> Vec<Allowed> 
     all
 }
 
-/// Returns how many lines below a comment its code is: none if it stands beside it.
+/// Returns how many lines below a comment its code is: 0 if both are on one line.
 fn lines_to_code(text: &str, comment: Span) -> usize {
     let before = text.get(..comment.start as usize).unwrap_or_default();
     let beside = before.rsplit('\n').next().unwrap_or_default();

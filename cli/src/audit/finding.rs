@@ -9,7 +9,7 @@ use super::span::Span;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Severity {
-    /// True, and seldom harmful
+    /// Seldom harmful
     Low,
     /// Harmful under some conditions
     Medium,

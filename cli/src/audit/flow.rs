@@ -1,8 +1,8 @@
 //! The steps of a function, in the order in which it takes them.
 //!
-//! The steps of a helper stand where it is called, so that no rule needs to know of helpers: within
-//! the same file, and by name within the project. Each step lies in a region: a branch, a loop, a
-//! `with`, a helper. Regions tell which steps reach which.
+//! The steps of a helper are inserted at its call, so that no rule needs to know helpers. A helper
+//! is found in the same file, or by its name in the project. Each step is in a region: a branch, a
+//! loop, a `with` or a helper. Regions determine which steps can follow which.
 
 use std::{collections::HashMap, rc::Rc};
 
@@ -26,7 +26,7 @@ pub(super) struct Frame<'a> {
     /// None for the top of a file.
     pub(super) function: Option<&'a Function<'a>>,
     pub(super) id: Option<Id>,
-    /// The call that it answers.
+    /// The expression of the call.
     pub(super) call: Option<Val<'a>>,
     pub(super) parent: Option<u32>,
     pub(super) depth: u32,
@@ -43,7 +43,7 @@ pub(super) enum Exit {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RegionKind<'a> {
     Body,
-    /// An arm of a test; the closure that may never run is the one arm of its own.
+    /// An arm of a test. A closure that may never run is the only arm of its group.
     Branch {
         group: u32,
         arm: u32,

@@ -18,7 +18,7 @@ pub(super) fn made<'a>(flow: &Flow<'a>, at: At<'a>) -> Option<At<'a>> {
     made_within(flow, at, DEPTH, &mut { BUDGET })
 }
 
-/// A name has many definitions, and each of them many pieces: so deep, so many, and no more.
+/// Bounded in depth and in steps, because names have many definitions, and these many pieces.
 fn made_within<'a>(
     flow: &Flow<'a>,
     at: At<'a>,

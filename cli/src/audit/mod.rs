@@ -1,10 +1,11 @@
-//! `countersign audit`: finds in source where something is checked and then used.
+//! `countersign audit`: searches source code for checks that can be bypassed.
 //!
-//! From the bottom: a file that does not nest too deeply ([`nesting`]) is read into one small tree for
-//! both languages ([`tree`], by [`python`] and [`rust`]), in which a name that an import made is read as
-//! what it stands for ([`aliases`]). All trees make a [`project`], and a function with its
-//! helpers becomes a [`flow`] of steps, of which rules ask where values come from ([`values`]). The
-//! rules are one table, and [`run()`] runs them over all files.
+//! 1. A file that does not nest too deeply ([`nesting`]) is read into a tree that is the same for
+//!    both languages ([`tree`], by [`python`] and [`rust`]). Aliases of imports become full names
+//!    ([`aliases`]).
+//! 2. All trees make a [`project`]. A function with its helpers becomes a [`flow`] of steps. Rules
+//!    ask a flow where values come from ([`values`]).
+//! 3. The rules are one table, and [`run()`] runs them over all files.
 
 mod aliases;
 mod allow;

@@ -36,7 +36,7 @@ impl<'s> Reader<'_, 's> {
         }
     }
 
-    /// A name, or what an import made it stand for.
+    /// Reads a name: an alias of an import becomes its full name.
     fn named(self, range: TextRange) -> Kind<'s> {
         let text = self.slice(range);
         let Some(original) = self.scope.original(text) else {

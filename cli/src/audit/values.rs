@@ -179,7 +179,7 @@ impl<'a> Flow<'a> {
         found
     }
 
-    /// Returns what a name stands for, if it was set once: other expressions stand for themselves.
+    /// Returns the value of a name that was set once. Any other expression is returned as it is.
     pub(super) fn resolved(&self, at: At<'a>) -> At<'a> {
         let mut at = at;
         for _ in 0..8 {
@@ -193,12 +193,12 @@ impl<'a> Flow<'a> {
         at
     }
 
-    /// A number that stands in the code.
+    /// Returns the number that an expression has, if the code shows it.
     pub(super) fn number(&self, at: At<'a>) -> Option<f64> {
         self.number_within(at, &mut { NUMBER_STEPS })
     }
 
-    /// A name can stand for itself, as in `n = n * 2`: so many steps, and no more.
+    /// A name can be defined by itself, as in `n = n * 2`, so the number of steps is bounded.
     fn number_within(&self, at: At<'a>, steps: &mut usize) -> Option<f64> {
         *steps = steps.checked_sub(1)?;
         let at = self.resolved(at);
@@ -255,7 +255,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// The text of an expression, where it stands.
+    /// Returns the text of an expression in its file.
     pub(super) fn text(&self, val: Val<'a>) -> &'a str {
         let file = self.project.files.get(self.file(val.frame));
         let text = file.and_then(|it| it.text.get(val.expr.span.range()));

@@ -25,7 +25,7 @@ fn list(printer: &Printer) -> Result<Exit, Failure> {
         covered: vec!["covered".into()],
         time: "time".into(),
         nonce: "used once by".into(),
-        open: vec!["stays open".into()],
+        open: vec!["not covered".into()],
     };
     let width = |of: fn(&Row) -> usize| rows.iter().chain([&titles]).map(of).max().unwrap_or(0);
     let widths = [
@@ -64,7 +64,7 @@ fn check(file: &Path, printer: &Printer) -> Result<Exit, Failure> {
     printer.row("covered", row.covered.join(", "));
     printer.row("time", row.time.clone());
     printer.row("used once by", row.nonce.clone());
-    printer.row("stays open", row.open.join(", "));
+    printer.row("not covered", row.open.join(", "));
     printer.object(&row);
     Ok(Exit::Done)
 }

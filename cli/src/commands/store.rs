@@ -175,15 +175,15 @@ fn print(
     let count = recorded.records;
     let which = which(args);
     let line = match (count, is_forgotten) {
-        (0, _) => format!("nothing is recorded of {which} for which a request is refused"),
+        (0, _) => format!("no record of {which} makes the store refuse a request"),
         (_, true) => format!(
-            "forgotten: {count} of {which}. Whoever has one of these requests can send it again: it is \
-             accepted and handled once more, until {until} at the latest"
+            "forgotten: {count} of {which}. Until {until}, anybody who has one of these requests can send \
+             it again, and it is accepted and handled once more"
         ),
         (_, false) => format!(
-            "recorded: {count} of {which}, and nothing was forgotten: the time of these requests is not \
-             over before {until}. With --danger-accept-again they are forgotten, and whoever has one of \
-             them can send it again, to be accepted and handled once more"
+            "recorded: {count} of {which}, and nothing was forgotten. These requests are remembered until \
+             {until}. With --danger-accept-again they are forgotten: anybody who has one of them can \
+             send it again, and it is accepted and handled once more"
         ),
     };
     printer.text(&one_line(&line));

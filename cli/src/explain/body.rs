@@ -7,7 +7,7 @@ use flate2::read::GzDecoder;
 
 use super::json::{self, Json, Numbers, Style};
 
-/// A compressed body is read up to so many bytes.
+/// The most bytes that are read of a compressed body.
 const MAX_PLAIN: u64 = 8 * 1024 * 1024;
 
 /// All variants of one row together are so long at most, or twice as long as the body.

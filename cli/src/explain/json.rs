@@ -196,8 +196,8 @@ impl Reader<'_> {
 }
 
 impl Json {
-    /// The document in this style; `None` if that is longer than so many bytes. The indent of nested
-    /// lists can be much longer than the lists.
+    /// Writes the document in this style. Returns `None` if that takes more than `most` bytes: the
+    /// indent of nested lists can be much longer than the lists.
     pub(super) fn write(&self, style: Style, most: usize) -> Option<Vec<u8>> {
         let mut text = String::new();
         self.push(style, 0, most, &mut text)?;

@@ -87,8 +87,8 @@ pub(super) struct State {
     pub(super) secret: Option<Secret>,
 }
 
-/// Searches for the change that makes the MAC match. `progress` is told how much of it is done: so
-/// many of so many steps.
+/// Searches for the change that makes the MAC match. `progress` gets the number of steps that are
+/// done, and of all steps.
 pub(crate) fn search(
     input: &Input<'_>,
     limits: Limits,

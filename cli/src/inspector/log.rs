@@ -71,7 +71,8 @@ impl Log {
             .cloned()
     }
 
-    /// The records after so many that there ever were, the newest last, and how many there are now.
+    /// Returns the records after the first `seen` of all time, the newest last, and the number of
+    /// all.
     pub(super) fn after(&self, seen: u64) -> (Vec<Arc<Record>>, u64) {
         let records = self.records();
         let skipped = usize::try_from(seen.saturating_sub(records.dropped)).unwrap_or(usize::MAX);

@@ -229,7 +229,7 @@ fn behind(lines: &[u8]) -> Place {
     }
 }
 
-/// Skips so many bytes, and answers with how many are left to skip.
+/// Skips `count` bytes, and returns how many of them are left to skip.
 fn skip(bytes: &mut &[u8], count: u64) -> u64 {
     let here = usize::try_from(count)
         .unwrap_or(usize::MAX)

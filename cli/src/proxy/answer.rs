@@ -12,7 +12,7 @@ use serde_json::json;
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A body that was begun by whoever answers.
+/// The body of an answer, of the upstream or of the proxy.
 pub(super) type AnswerBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// The code of an answer of the proxy itself; on the answer.

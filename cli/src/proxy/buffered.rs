@@ -24,7 +24,7 @@ pub(super) struct Rooms {
 }
 
 impl Rooms {
-    /// The rooms of so many bytes: those before, if they have as many.
+    /// Returns rooms of this many bytes: the existing rooms, if they have the same size.
     pub(super) fn of(bytes: usize, before: Option<&Self>) -> Self {
         if let Some(before) = before.filter(|before| before.bytes == bytes) {
             return before.clone();

@@ -16,11 +16,11 @@ use crate::serving::{OF_ONE_CONNECTION, named_by_connection, strip};
 
 const PROXY: HeaderName = HeaderName::from_static("proxy");
 
-/// They are forwarded if nobody signed them too.
+/// Fields that are forwarded even if they are not signed.
 const SHARED: [HeaderName; 3] = [ACCEPT, HeaderName::from_static("traceparent"), USER_AGENT];
 
-/// They change what a request means on its way through servers, or are the proxy's own to say:
-/// never forwarded, whoever signed them.
+/// Fields that change how servers on the way read a request, or that only the proxy may set. They
+/// are never forwarded, even if they are signed.
 const NEVER: [&str; 12] = [
     "content-length",
     "expect",

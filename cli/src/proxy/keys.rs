@@ -309,7 +309,7 @@ impl Keys {
         owners.known.push(known);
     }
 
-    /// Adds whoever has these keys.
+    /// Adds the owner of these keys.
     pub(super) fn owned_by(&self, name: &str, owners: &mut Owners) -> Result<(), Failure> {
         owners.add(name, &self.loaded())
     }

@@ -75,7 +75,7 @@ impl Certificates {
     }
 }
 
-/// An address, with the key of the file that it stands under, unless it is one of clients.
+/// Names an address, with its key in the configuration unless it is one for clients.
 fn named(side: &Side, at: &Listen) -> String {
     match side {
         Side::Clients => at.to_string(),

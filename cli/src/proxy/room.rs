@@ -81,8 +81,8 @@ impl Taken {
 }
 
 impl Room {
-    /// Makes room for `more` bytes. False if the body has had to give way, or if complete bodies take
-    /// up all of it.
+    /// Makes room for `more` bytes. Returns `false` if the body was displaced, or if complete
+    /// bodies take up the whole room.
     pub(super) fn grow(&mut self, more: usize) -> bool {
         let mut taken = self.pool.taken();
         if !taken.incomplete.contains_key(&self.ticket) {
@@ -109,7 +109,8 @@ impl Room {
         let _ = (&mut self.displaced).await;
     }
 
-    /// The body is there, and gives way to no other any more. False if it has had to.
+    /// Marks the body as complete, so that no other body displaces it. Returns `false` if it was
+    /// displaced before.
     pub(super) fn complete(&mut self) -> bool {
         let mut taken = self.pool.taken();
         let Some(bytes) = taken.remove(self.ticket) else {

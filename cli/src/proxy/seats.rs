@@ -1,5 +1,5 @@
-//! Seats for requests that may be forwarded: so many at one time to one upstream, which takes none
-//! from others if it hangs.
+//! Seats: each upstream has a number of them, and a request takes one before it is forwarded. An
+//! upstream that hangs takes no seat of another.
 
 use std::sync::Arc;
 

@@ -56,7 +56,7 @@ pub(super) struct Verified {
 #[derive(Debug)]
 pub(super) enum RouteKeys {
     One(Source),
-    /// A file or folder for each tenant, whose name stands in the path.
+    /// A directory with a file or folder for each tenant, whose name is in the path.
     Tenants(PathBuf),
 }
 
@@ -146,7 +146,7 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// Returns what whoever runs the proxy is told.
+    /// Returns the failure for the operator of the proxy.
     pub(super) fn failure(self, route: &str) -> Failure {
         match self {
             Self::Failure(failure) => failure,
@@ -296,8 +296,8 @@ impl Verified {
             .keys(Arc::clone(keys))
             .namespace(namespace)
             .readiness_timeout((self.connect_timeout + LONGER).min(LONGEST))
-            // Seats are the bound, and are free again before the store has the outcome: until then the
-            // layer counts a handler. It takes no more than a million.
+            // Seats are the bound, and are free again before the store has the outcome: until then
+            // the layer counts a handler. It takes no more than a million.
             .max_running((2 * self.requests).min(1_000_000))
             .body_budget(kept.bodies)
             .store(Arc::clone(kept.store));

@@ -82,7 +82,7 @@ mod tests {
         }
     }
 
-    /// A phrase that the library does not say would stand here for nothing.
+    /// A phrase that the library does not use would have no effect here.
     #[test]
     fn each_phrase_is_one_of_the_library() {
         let library = [

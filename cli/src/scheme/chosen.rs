@@ -221,6 +221,7 @@ impl Chosen {
             true => None,
             false if self.secret == SecretForm::OfScheme => {
                 for secret in secrets {
+                    self.secret_from(secret)?;
                     builder = builder.secret(secret.as_str()?);
                 }
                 return Ok(builder);

@@ -22,8 +22,8 @@ pub(crate) static OF_ONE_CONNECTION: [HeaderName; 9] = [
     UPGRADE,
 ];
 
-/// Returns the fields that `Connection` names, which belong to the connection as well. The length and
-/// the host belong to the message, whoever names them.
+/// Returns the fields that `Connection` names, which belong to the connection too. The length and
+/// the host always belong to the message.
 pub(crate) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let named = headers
         .get_all(CONNECTION)

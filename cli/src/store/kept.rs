@@ -1,4 +1,4 @@
-//! A store that is there already, for whoever looks after it.
+//! A store that exists already, for the commands that inspect it.
 
 use std::{path::Path, sync::Arc};
 

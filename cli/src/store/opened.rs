@@ -66,7 +66,7 @@ pub(crate) fn is_server(place: &str) -> bool {
     scheme.is_some_and(|scheme| REDIS.contains(&scheme) || POSTGRES.contains(&scheme))
 }
 
-/// Returns whether the text shows a password to whoever can see the command line.
+/// Returns whether the text has a password, which other users could see on the command line.
 pub(crate) fn shows_password(place: &str) -> bool {
     if place.contains("?password=") || place.contains("&password=") {
         return true;

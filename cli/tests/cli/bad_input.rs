@@ -26,6 +26,7 @@ fn bad_input_is_answered_with_what_why_and_help() {
     );
     session.file("curl", "curl --form a=b https://example.com");
     session.file("zero.secret", "\n");
+    session.file("short.secret", "whsec_test\n");
     let two = r#"{"request":{"method":"POST","url":"https://example.com/a"}}"#;
     session.file(
         "two.har",
@@ -38,6 +39,8 @@ fn bad_input_is_answered_with_what_why_and_help() {
         "countersign verify stripe empty",
         "countersign verify stripe --secret-file missing empty",
         "countersign verify stripe --secret-file zero.secret empty",
+        "countersign verify stripe --secret-file short.secret good.http",
+        "countersign listen stripe --secret-file short.secret",
         "countersign verify stripe --secret-env NOT_SET empty",
         "countersign verify stripe --secret-command 'cat secret; exit 7' empty",
         "countersign verify standard-webhooks --secret-file secret text",

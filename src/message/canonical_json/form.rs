@@ -7,7 +7,7 @@ pub(super) const MAX_DEPTH: usize = 127;
 
 /// A canonical form of JSON: how a document is written again before it is signed.
 ///
-/// The forms differ, and a signature over one is none over another:
+/// The forms differ, and a signature over one form is not valid for another:
 ///
 /// | document | [`Jcs`](Self::Jcs) | [`PythonJson::sorted`] |
 /// | --- | --- | --- |

@@ -7,8 +7,8 @@ use tracing::{Instrument as _, Span};
 
 use crate::idempotency::Applicant;
 
-/// A future that goes on in a task of its own if whoever waits for it goes away: a client that
-/// hangs up because it waits too long is the one that retries.
+/// A future that goes on in a task of its own if its caller drops it, such as when a client hangs
+/// up. A client that hangs up because it waited too long will retry.
 pub(super) struct Detached<F: Future<Output: Send> + Send + 'static> {
     /// `None` while the future is polled, so that a future that panics is not polled again.
     future: Option<Pin<Box<F>>>,

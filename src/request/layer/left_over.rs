@@ -141,7 +141,7 @@ pin_project! {
 pub(super) struct Kept<B: Body + Send + 'static> {
     /// Until it has ended.
     body: Option<Pin<Box<B>>>,
-    /// The client waits to be asked for its body, and whoever reads it asks.
+    /// The client waits for `100 Continue`, which the first read of the body sends.
     is_awaited: bool,
     left_over: Arc<LeftOver>,
 }

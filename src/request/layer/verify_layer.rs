@@ -107,13 +107,13 @@ pub struct VerifyLayer {
 }
 
 impl VerifyLayer {
-    /// Configures a layer; every setting states its default.
+    /// Returns a builder of a layer.
     pub fn builder(scheme: impl Scheme) -> VerifierBuilder<Self> {
         VerifierBuilder::new(scheme, Self::new)
     }
 
-    /// Returns a layer around a verifier that exists. Its settings are those of the verifier, and
-    /// for what the layer adds, the defaults.
+    /// Returns a layer around an existing verifier. The settings that only a layer has get their
+    /// defaults.
     ///
     /// ```
     /// use countersign::{Verifier, VerifyLayer};
@@ -135,36 +135,35 @@ impl VerifyLayer {
         self
     }
 
-    /// Takes every header that the signature does not cover out of the request that the inner
-    /// service gets, but for `content-length`. Default: headers are left, for tracing and
-    /// compression to work.
+    /// Removes every header that the signature does not cover from the request that the inner
+    /// service gets, except `content-length`. Default: headers stay, so that tracing and
+    /// compression work.
     pub fn strip_uncovered_headers(mut self) -> Self {
         self.settings_mut().strip_uncovered = true;
         self
     }
 
-    /// Looks up in this database, before a success leaves, whether the attempt was committed.
-    /// Default: not looked up.
+    /// Checks in this database, before a success is sent, that the handler committed its nonce.
+    /// Default: no check.
     ///
-    /// For [`Processing::InTransaction`](crate::Processing::InTransaction) with handlers that call
-    /// [`consume`](crate::PendingPayload::consume) in a transaction of their own: whether they have
-    /// committed it, and not rolled it back in whole or to a savepoint, cannot be seen otherwise. A
-    /// success without a committed nonce then becomes 500. It costs a short transaction for each
-    /// such success. If [`transact`](crate::PendingPayload::transact) is called the outcome is
-    /// known, and nothing is looked up.
+    /// Use it with [`Processing::InTransaction`](crate::Processing::InTransaction) if handlers call
+    /// [`consume`](crate::PendingPayload::consume) in a transaction of their own: otherwise the
+    /// layer cannot see whether they committed it, or rolled it back in whole or to a savepoint. A
+    /// success without a committed nonce becomes 500. The check costs a short transaction for each
+    /// such success. After [`transact`](crate::PendingPayload::transact) the outcome is known, and
+    /// nothing is checked.
     pub fn confirm_in(mut self, database: impl TransactIn + 'static) -> Self {
         let limit = self.settings.verifier.store_timeout();
         self.settings_mut().confirm = Some(Confirm::new(database, limit));
         self
     }
 
-    /// Answers a duplicate with what this layer has on record for its intention, instead of
-    /// [`on_duplicate`](Self::on_duplicate). Default: duplicates are answered as `on_duplicate`
-    /// says.
+    /// Answers a duplicate with the stored answer to its intention. Default: duplicates are
+    /// answered as [`on_duplicate`](Self::on_duplicate) says.
     ///
-    /// A sender that got no answer may then send the very same signed request again: it gets the
-    /// stored answer, or 409 while the first is at work, and no handler runs. Give it the
-    /// [`IdempotencyLayer`] inside of this layer.
+    /// A sender that got no answer can then send the same signed request again. It gets the stored
+    /// answer, or 409 while the first request is handled, and no handler runs. `idempotency` must
+    /// be the [`IdempotencyLayer`] inside of this layer.
     ///
     /// # Security
     /// An attacker who captures a signed request and sends it again, while its signature is fresh,
@@ -194,17 +193,18 @@ impl VerifyLayer {
         self
     }
 
-    /// Answers a verified request by itself, before its nonce is claimed: if `refuse` returns an
-    /// answer, the answer is sent as it is, the inner service does not run, and the same request may
-    /// come again. Default: no request is refused so.
+    /// Sets a function that can answer a verified request before its nonce is claimed. If `refuse`
+    /// returns an answer, the layer sends it as it is, the inner service does not run, and the same
+    /// request may come again. Default: no function.
     ///
-    /// For what can be told from the request alone, such as a part that a service wants covered. It
-    /// is asked once the MAC has passed, and before the inner service is asked whether it is ready.
+    /// Use it for decisions that need only the request, such as whether a part is covered. It is
+    /// called after the MAC has passed, and before the inner service is asked whether it is ready.
     ///
     /// # Security
-    /// The request may be a duplicate, which nobody has noticed yet: decide, and change nothing. It is
-    /// not asked by a layer that [observes](Self::danger_observe_only), for a request that the scheme
-    /// answers by itself, or if a part of the message is [supplied](crate::Part::supplied) later.
+    /// The request may be a duplicate, because nothing has checked that yet: `refuse` must not
+    /// change anything. It is not called by a layer that [observes](Self::danger_observe_only), for
+    /// a request that the scheme answers itself, or if a part of the message is
+    /// [supplied](crate::Part::supplied) later.
     ///
     /// ```
     /// # use countersign::{VerifiedPayload, VerifyLayer};
@@ -229,12 +229,12 @@ impl VerifyLayer {
         self
     }
 
-    /// Writes the body of rejections: its content type, and its bytes. Default:
+    /// Sets a function that writes the body of rejections: its content type and its bytes. Default:
     /// `application/problem+json`.
     ///
-    /// Status and headers stay as they are. The text of [`Rejection::reason`] is not for the
-    /// sender. A refusal that a scheme wants without a body, as [`Xero`](crate::webhooks::Xero)
-    /// does, stays without one.
+    /// The function cannot change status and headers. Do not show [`Rejection::reason`] to the
+    /// sender. If a scheme needs refusals without a body, as [`Xero`](crate::webhooks::Xero) does,
+    /// they stay without a body.
     ///
     /// ```
     /// # use countersign::{Rejection, VerifyLayer};
@@ -255,8 +255,8 @@ impl VerifyLayer {
         self
     }
 
-    /// The same layer for services whose request body cannot be made from bytes, such as those of
-    /// plain hyper: it takes any body, and hands the inner service a `Full<Bytes>`.
+    /// Returns the same layer for services whose request body cannot be made from bytes, such as
+    /// services of plain hyper. It takes any body, and gives the inner service a `Full<Bytes>`.
     pub fn buffered(self) -> BufferedLayer {
         BufferedLayer(self)
     }
@@ -267,20 +267,21 @@ impl VerifyLayer {
 }
 
 impl VerifierBuilder<VerifyLayer> {
-    /// Accepts another scheme too: for a sender that changes from one to the other, or a route that
-    /// takes both. At most four. [`keys`](Self::keys) and [`secret`](Self::secret) that follow are
-    /// those of this scheme. Every other setting is one for all schemes.
+    /// Accepts another scheme too, for a sender that changes from one scheme to the other, or a
+    /// route that takes both. A layer has at most four schemes. Calls of [`keys`](Self::keys) and
+    /// [`secret`](Self::secret) after `or` are for this scheme. Every other setting is for all
+    /// schemes.
     ///
     /// A layer remembers for as long as its scheme with the longest retention needs. On a namespace
     /// in use, call the store's `extend_retention` first (see [choosing](crate::guide::choosing)).
     ///
-    /// - **A signature that is there must pass.** A request is under every scheme whose signature
-    ///   header it has, however broken the header is, and must pass under each. A valid signature of
-    ///   one scheme does not help a request whose signature of another is wrong.
-    /// - **Several signatures must belong together**: one covers the headers of the other, as RFC 9421
-    ///   can, or both name one nonce, or one event id, under one key id, and cover method and path
-    ///   alike. Otherwise anybody could put the signatures of two requests with one body together:
-    ///   refused with 401, `signature_insufficient`.
+    /// - **Every signature must pass.** If a request has the signature headers of several schemes,
+    ///   even broken ones, it must pass under each of these schemes. A valid signature of one
+    ///   scheme does not help a request whose signature of another is wrong.
+    /// - **Several signatures must belong together.** Either one covers the headers of the other,
+    ///   as RFC 9421 can; or both name one nonce, or one event id, under one key id, and both cover
+    ///   method and path, or neither does. Otherwise anybody could combine the signatures of two
+    ///   requests with one body: the answer is 401, `signature_insufficient`.
     /// - **All nonces are claimed**, in the order of the schemes. A request that carries several
     ///   signatures is refused if any of them was used, and then all of them are used. Either
     ///   signature sent alone later is a replay.
@@ -315,14 +316,13 @@ impl VerifierBuilder<VerifyLayer> {
         self.accept(scheme)
     }
 
-    /// Accepts a request with the signatures of [several schemes](Self::or) also if they say nothing
-    /// of each other: for a sender that signs each request in two ways which are not tied together.
-    /// Default: refused.
+    /// Accepts a request with the signatures of [several schemes](Self::or) even if nothing ties
+    /// them together, for a sender that signs each request in two separate ways. Default: refused.
     ///
-    /// An attacker who has two signed requests with one body, or has one such request and a key of
-    /// another scheme, can put them together. The handler then runs once for both, and if one of
-    /// them was used before, not at all: the other is refused, or acknowledged, and its event is
-    /// lost. In pieces, a request that never arrived can be delivered once with each signature. A
+    /// An attacker who has two signed requests with one body, or one such request and a key of
+    /// another scheme, can combine the signatures. The handler then runs once for both. If one of
+    /// them was used before, it does not run at all: the other is refused or acknowledged, and its
+    /// event is lost. An attacker who stops a request can deliver it once with each signature. A
     /// caller that [consumes](crate::PendingPayload::consume) in a transaction of its own, and
     /// rolls back for a replay, uses up no signature of that request.
     pub fn danger_unrelated_signatures(self) -> Self {

@@ -232,10 +232,10 @@ impl HeaderSchemeBuilder {
         self
     }
 
-    /// Accepts a format that covers no time. A request is then fresh for ever: it is remembered for
-    /// `retention`, and whoever captured it can send it again after that, or after a store that
-    /// does not survive a restart was started again. The retention is between 1 hour and 1 year
-    /// (checked when a verifier is built).
+    /// Accepts a format that covers no time. A request is then always fresh, and is remembered for
+    /// `retention`. Anybody who captured it can send it again after that time, or after a restart
+    /// of a store that does not survive restarts. Range: 1 hour to 1 year, checked when a verifier
+    /// is built.
     pub fn danger_without_time(mut self, retention: Duration) -> Self {
         self.untimed_retention = Some(retention);
         self

@@ -25,7 +25,7 @@ pub(super) enum Element {
     PathAndQuery,
     Header(HeaderName),
     Time,
-    /// The time, in so many digits.
+    /// The time, in exactly this number of digits.
     TimeOf(usize),
     Nonce,
     KeyId,
@@ -38,7 +38,7 @@ pub(super) enum Element {
     Document(JsonForm),
     /// One of the others, as a string in a document of this form.
     Quoted(JsonForm, Box<Self>),
-    /// The body in a form of JSON, or this instead if there is none.
+    /// The body in a form of JSON, or this form if there is no body.
     Optional(Box<Self>, EmptyForm),
 }
 

@@ -38,10 +38,10 @@ pub enum Part {
     /// that it can follow the path: [`path_without`](Self::path_without). Requests to another path
     /// are refused.
     PathWithout(char),
-    /// The query without its `?`; nothing where there is none. A target that ends in `?` is
+    /// The query without its `?`, or nothing if there is no query. A target that ends in `?` is
     /// refused.
     Query,
-    /// The path, and where there is a query, `?` and the query: all as it was sent.
+    /// The path and, if there is a query, `?` and the query, all as it was sent.
     PathAndQuery,
     /// The value of this header, which must be there, once. Its name is not part of the message.
     Header(String),

@@ -181,10 +181,10 @@ impl HttpMessageSignaturesBuilder {
         self
     }
 
-    /// Accepts signatures without `created`. Such a request is fresh for ever: it is remembered for
-    /// `retention`, and whoever captured it can send it again after that, or after a store that
-    /// does not survive a restart was started again. The retention is between 1 hour and 1 year
-    /// (checked when a verifier is built).
+    /// Accepts signatures without `created`. Such a request is always fresh, and is remembered for
+    /// `retention`. Anybody who captured it can send it again after that time, or after a restart
+    /// of a store that does not survive restarts. Range: 1 hour to 1 year, checked when a verifier
+    /// is built.
     pub fn danger_without_created(mut self, retention: Duration) -> Self {
         self.untimed_retention = Some(retention);
         self
@@ -193,8 +193,9 @@ impl HttpMessageSignaturesBuilder {
     /// Checks the profile.
     ///
     /// # Errors
-    /// Returns an error if the label, the tag, the key id or the name of a field is not valid, if a
-    /// component is none of a request, or of a response, or if a signature would expire at once.
+    /// Returns an error if the label, the tag, the key id or the name of a field is not valid; if a
+    /// component does not exist for requests, or for responses; or if a signature would expire at
+    /// once.
     pub fn build(self) -> Result<HttpMessageSignatures, ConfigError> {
         if KeyRef::from_str(&self.label).is_err() {
             return Err(refuse(format!("`{}` is not usable as a label", self.label)));

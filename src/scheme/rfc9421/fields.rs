@@ -22,7 +22,8 @@ const MAX_LABELS: usize = 16;
 /// The greatest length of a field that describes signatures or digests, in bytes.
 const MAX_FIELD: usize = 16 * 1024;
 
-/// The lines of a field, trimmed and joined (RFC 9421, section 2.1); `None` where there is none.
+/// Returns the lines of a field, trimmed and joined (RFC 9421, section 2.1), or `None` if the field
+/// is missing.
 pub(crate) fn joined<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,

@@ -1,5 +1,5 @@
-//! Responses: a signature over status and body that is bound to the very request (RFC 9421,
-//! section 2.4).
+//! Responses: a signature over status and body that is bound to one request (RFC 9421, section
+//! 2.4).
 
 use std::borrow::Cow;
 

@@ -80,7 +80,7 @@ impl Settings {
 
         let mut candidates = Candidates::new();
         let mut first_fault = None;
-        // RFC 9421, section 4: an error, whoever the other signature is for.
+        // RFC 9421, section 4, makes this an error, even if the label is not for this verifier.
         for (label, _) in &signatures {
             if !inputs.iter().any(|member| member.label == *label) {
                 return Err(malformed(format!(

@@ -28,7 +28,7 @@ use crate::scheme::Format;
 pub struct AnyPreset(Webhooks);
 
 impl AnyPreset {
-    /// Finds the preset of this name; `None` if there is none. A name is compared byte by byte.
+    /// Returns the preset of this name, or `None` if no preset has it. Case counts.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::all().find(|preset| preset.name() == name)

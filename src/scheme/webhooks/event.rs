@@ -148,7 +148,7 @@ pub(super) fn member(body: &[u8], name: &str) -> Result<Option<Value>, Fault> {
     member_as(body, name)
 }
 
-/// The same, of this shape; one of another shape is none.
+/// Returns the same member if it has this shape, and `None` if it has another.
 pub(super) fn member_as<T: DeserializeOwned>(body: &[u8], name: &str) -> Result<Option<T>, Fault> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let found = json.deserialize_map(Members::of(&[name]));

@@ -1,8 +1,8 @@
 //! Presets: the formats in which senders sign their webhooks.
 //!
-//! Each preset verifies and signs. Give it the secret in the very form in which its provider shows
-//! it, with [`secret`](crate::request::VerifierBuilder::secret); say it again for a second one,
-//! while it is rotated.
+//! Each preset verifies and signs. Give it the secret exactly as its provider shows it, with
+//! [`secret`](crate::request::VerifierBuilder::secret). While a secret is rotated, call `secret`
+//! once for each of the two.
 //!
 #![doc = include_str!("senders.md")]
 //!

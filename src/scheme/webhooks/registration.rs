@@ -46,10 +46,10 @@ const MAX_SECRET: usize = 256;
 /// ```
 ///
 /// # Security
-/// The first POST to the announced path is answered, whoever sends it. If a stranger was first, the
-/// sender is no longer answered, and its call fails: **keep the secret only if the call
-/// succeeded.** Announce shortly before the call. With several servers, the request must reach the
-/// one that announced.
+/// The first POST to the announced path is answered, also if a stranger sends it. Then the sender
+/// is not answered, and the call that registers the webhook fails: **keep the secret only if the
+/// call succeeded.** Announce shortly before the call. With several servers, the request must reach
+/// the one that announced.
 #[derive(Clone, Default)]
 pub struct Registrations {
     announced: Arc<Mutex<Table>>,

@@ -64,7 +64,7 @@ pub(super) struct Sender {
 pub(super) enum SecretForm {
     /// The text itself is the key.
     Text,
-    /// Base64 of so many bytes, after one of these prefixes, or without any.
+    /// Base64 of `min` to `max` bytes, after one of these prefixes, or without a prefix.
     Base64 {
         prefixes: &'static [&'static str],
         min: usize,

@@ -66,5 +66,7 @@ pub(in crate::store) fn moment(millis: i64) -> Result<Timestamp, StoreError> {
     u64::try_from(millis)
         .ok()
         .and_then(Timestamp::from_millis)
-        .ok_or_else(|| StoreError::unavailable("the database holds a time that is none"))
+        .ok_or_else(|| {
+            StoreError::unavailable("the database has a number that is not a valid time")
+        })
 }

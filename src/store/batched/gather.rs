@@ -24,7 +24,7 @@ pub(in crate::store) struct Taken<T> {
 }
 
 impl<T: Asked> Taken<T> {
-    /// Makes a queue of which at most so many are taken together.
+    /// Makes a queue from which at most `most` are taken together.
     pub(in crate::store) fn new(most: usize) -> (mpsc::Sender<T>, Self) {
         let (asking, waiting) = mpsc::channel(PLACES);
         (asking, Self { waiting, most })

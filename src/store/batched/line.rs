@@ -1,4 +1,4 @@
-//! The lines in which those wait who claim, or look up, answers in a database.
+//! The queues in which claims and look-ups of answers wait for a database.
 
 use std::{
     collections::HashMap,
@@ -9,8 +9,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::{lock::lock, once::AnswerClaim};
 
-/// The line in which they wait before they ask a pool for a connection. A pool has one line for all,
-/// and whoever holds a key would renew it, record under it or release it after all of them.
+/// The line in front of a pool. A pool has one queue for everything: without this line, renewals,
+/// records and releases of keys that are held would wait behind all claims.
 ///
 /// A sender has a line of its own before that: it has at most half of the places, rounded up, so
 /// that others wait for few of its requests, however many it sends.

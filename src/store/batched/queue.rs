@@ -28,7 +28,7 @@ impl Asked for Request {
     }
 }
 
-/// The end of the queue at which steps are asked for. Once it is gone, whoever takes them ends.
+/// The end of the queue that sends steps. When it is dropped, the task at the other end ends.
 pub(in crate::store) struct Queue {
     requests: mpsc::Sender<Request>,
     wait: Duration,

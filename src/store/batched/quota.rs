@@ -39,13 +39,13 @@ pub(in crate::store) fn check_quota(records_of_a_key: u64) -> Result<(), ConfigE
 /// A key with less than this part of its quota to tell can wait.
 const PART: u64 = 256;
 
-/// For so many exchanges.
+/// A key with little to report waits for this number of exchanges.
 const PATIENCE: u64 = 60;
 
-/// So many claims of a key without an answer are told apart.
+/// The number of claims of a key without an answer that are counted one by one.
 const UNANSWERED: usize = 1 << 16;
 
-/// More than that, for a key that is new here.
+/// A greater value than any count, for a key that is new in this process.
 const AT_ONCE: u64 = u64::MAX / 2;
 
 const ORDER: Ordering = Ordering::Relaxed;
@@ -215,7 +215,8 @@ impl Own {
 }
 
 impl Report {
-    /// The store took it, and knows of so many records, some of which end at that moment.
+    /// Records that the store took the report, and has `records` of the key. The number falls at
+    /// `fewer_at`.
     pub(in crate::store) fn told(self, records: u64, fewer_at: u64) {
         // In this order: between the two, too many are counted, and never too few.
         self.own.total.store(records, ORDER);

@@ -86,7 +86,7 @@ struct Shared {
 }
 
 impl HighWatermark {
-    /// Locks and reads the file. If there is none, makes it with `first`.
+    /// Locks and reads the file. If it does not exist, creates it with `first`.
     pub(super) fn open(path: &Path, first: Marked) -> Result<(Self, Marked), ConfigError> {
         let refused = |what: &dyn fmt::Display| {
             let path = path.display();

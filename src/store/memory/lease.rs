@@ -99,7 +99,7 @@ impl Leases {
         true
     }
 
-    /// Takes the lease away from whoever holds it.
+    /// Removes the lease, whoever holds it.
     pub(super) fn remove(&mut self, fingerprint: u64, budget: &Budget) {
         if !self.is_empty() {
             self.0.retain(|lease| lease.fingerprint != fingerprint);

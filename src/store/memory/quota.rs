@@ -36,7 +36,7 @@ const COUNT: u64 = u32::MAX as u64;
 const REACH: usize = 32;
 
 impl Quota {
-    /// Places for so many keys, each with at most `limit` records.
+    /// Returns a quota for this number of keys, each with at most `limit` records.
     pub(super) fn new(places: usize, limit: usize) -> Self {
         Self {
             counts: (0..places).map(|_| AtomicU64::new(0)).collect(),
@@ -46,7 +46,7 @@ impl Quota {
         }
     }
 
-    /// The bytes of so many places.
+    /// Returns the bytes that this number of places takes.
     pub(super) const fn bytes(places: usize) -> usize {
         places * size_of::<AtomicU64>()
     }

@@ -36,14 +36,14 @@ use crate::{
 ///   apart by more than 64 bits of a keyed hash: one that is new may be taken for a replay, with a
 ///   probability of one in 2⁶⁴ for each nonce in its shard, and never the other way round;
 /// - a live record is never evicted. A full store refuses with [`StoreErrorKind::Full`];
-/// - a namespace is remembered for as long as its first claim needed, by whichever layer. A claim
-///   that needs longer is refused with [`StoreErrorKind::Misconfigured`]: to raise `max_age` or a
-///   retention, make a new store;
+/// - a namespace is remembered for as long as its first claim needed. A claim that needs longer is
+///   refused with [`StoreErrorKind::Misconfigured`]: to raise `max_age` or a retention, make a new
+///   store;
 /// - one key holds no more than its share
 ///   ([`MemoryStoreBuilder::key_share`](crate::store::MemoryStoreBuilder::key_share)), beyond which
 ///   it is refused with [`StoreErrorKind::KeyOverQuota`];
-/// - a clock that steps back reopens nothing that was dropped while it was ahead. The clock has to
-///   be right when the store is made;
+/// - if the clock was ahead and steps back, records that were dropped meanwhile stay refused. The
+///   clock must be right when the store is made;
 /// - no claim waits for a sweep of the whole store, or for its growth: both go by the shard, of
 ///   some 1.1 MB at most. There is no thread in the background.
 ///
@@ -224,7 +224,8 @@ impl MemoryStore {
         let history = self.history.remembering(retention);
         let once = || {
             let mut shard = lock(shard);
-            // Read under the lock: a claim that had to wait is judged by when its turn comes.
+            // The clock is read under the lock, so that a claim that waited is judged by the time
+            // of its turn.
             let clock = self.clock.now();
             let now = self.base.now(clock);
             let keep_until = self.base.deadline(history.keep_until(claim, clock));

@@ -85,12 +85,12 @@ impl Table {
     /// The least number of slots of a table that has any.
     pub(super) const MIN_SLOTS: usize = 64;
 
-    /// The bytes of so many slots.
+    /// Returns the bytes that this number of slots takes.
     pub(super) const fn bytes(slots: usize) -> usize {
         slots * (size_of::<Record>() + size_of::<u8>())
     }
 
-    /// Returns how many records so many slots take.
+    /// Returns how many records this number of slots can hold.
     pub(super) const fn room(slots: usize) -> usize {
         slots - slots / 10
     }
@@ -206,7 +206,7 @@ impl Table {
         }
     }
 
-    /// The same records in so many slots; fails when they do not fit.
+    /// Returns a table with the same records in this number of slots. Fails if they do not fit.
     pub(super) fn resized(&mut self, slots: usize) -> Result<Self, NoSlot> {
         self.write();
         let mut new = Self::new(slots);
@@ -287,8 +287,8 @@ fn home(slots: usize, fingerprint: u64) -> usize {
     scale(fingerprint, slots - (slots / 8).min(128))
 }
 
-/// Eight bits of a fingerprint. They are of its message, so that the records of one message are told
-/// from others by their tags alone; and they are none of the upper bits, which a home is made of.
+/// Returns eight bits of a fingerprint. They are bits of the message, so that tags distinguish the
+/// records of one message from others. They are not among the upper bits, which determine the home.
 fn tag(fingerprint: u64) -> u8 {
     let [.., lowest_of_message, _, _, _, _] = fingerprint.to_be_bytes();
     lowest_of_message.max(FREE + 1)

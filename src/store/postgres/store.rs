@@ -211,8 +211,8 @@ impl PostgresStore {
 
     /// Forgets that a message was used, at whatever place, and tells what was recorded of it.
     ///
-    /// **The same request is then accepted once more**, from whoever has it, until its deadline. Do
-    /// it only if the request had no effect, or may have another one. A lease that has not ended
+    /// **The same request is then accepted once more** until its deadline, from anybody who has it.
+    /// Do it only if the request had no effect, or may have another one. A lease that has not ended
     /// stays, because a handler may be at work.
     ///
     /// A store that is open and made the record takes it for lost if another store records the

@@ -82,7 +82,7 @@ impl Knowledge {
         first.map(|(_, record)| record.name.clone())
     }
 
-    /// The server whose record has this key has carried out so many commands.
+    /// Records how many commands the server with the record of this key has carried out.
     pub(super) fn counts(&self, key: &str, commands: u64) {
         let mut records = lock(&self.records);
         if let Some(record) = records.get_mut(key) {

@@ -243,8 +243,8 @@ impl Shared {
         self.ask_of_namespace(name, retention, false).await
     }
 
-    /// Reads what is recorded of a namespace. Records this retention where there is none, or where
-    /// it is to extend a shorter one.
+    /// Reads the record of a namespace. Records this retention if there is no record, or to extend
+    /// a shorter one.
     pub(super) async fn ask_of_namespace(
         self: &Arc<Self>,
         name: &str,

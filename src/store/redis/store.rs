@@ -146,8 +146,8 @@ impl RedisStore {
 
     /// Forgets that a message was used at the place of the claim, and tells what was recorded of it.
     ///
-    /// **The same request is then accepted once more**, from whoever has it, until its deadline. Do
-    /// it only if the request had no effect, or may have another one. A lease that has not ended
+    /// **The same request is then accepted once more** until its deadline, from anybody who has it.
+    /// Do it only if the request had no effect, or may have another one. A lease that has not ended
     /// stays, because a handler may be at work.
     ///
     /// # Errors
@@ -216,9 +216,9 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Accepts a nonce only once so many replicas have it (`WAIT`): one round trip more for each
-    /// claim. If too few have it in time, the claim is refused, and the nonce is burned.
-    /// Default: none.
+    /// Accepts a nonce only once this number of replicas has it (`WAIT`), which costs one more
+    /// round trip for each claim. If too few have it in time, the claim is refused and the nonce is
+    /// used up. Default: 0.
     #[must_use]
     pub fn replicas(mut self, replicas: u16) -> Self {
         self.replicas = replicas;

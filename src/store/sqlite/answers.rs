@@ -257,7 +257,7 @@ async fn claimed(
     inserted.map(drop).map_err(error::of_driver)
 }
 
-/// Drops so many records that have ended, of one key or of all.
+/// Drops at most this number of expired records, of one key or of all.
 async fn sweep(
     connection: impl SqliteExecutor<'_>,
     owner: Option<&Vec<u8>>,

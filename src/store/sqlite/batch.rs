@@ -407,7 +407,7 @@ async fn write_shared(
     Ok(())
 }
 
-/// As many rows of values to bind as [`padded`] makes of so many.
+/// Returns rows of values to bind: as many as [`padded`] makes of this number of rows.
 fn values(rows: usize, columns: usize) -> String {
     let row = format!("({})", vec!["?"; columns].join(","));
     format!("VALUES {}", vec![row; rows.next_power_of_two()].join(","))

@@ -25,8 +25,8 @@ const VERSION: i64 = 2;
 /// nonces. These are better left to the cache of the system: with more memory, SQLite is slower.
 const CACHE_KIB: i64 = 16 * 1024;
 
-/// After how many pages the log is moved to the database: so many that a page which several claims
-/// wrote is moved once, and so few that the claims which wait for it do not wait for long.
+/// The number of pages after which the log is moved to the database. With more, a page that several
+/// claims wrote is moved only once. With fewer, the claims that wait for it wait less.
 const CHECKPOINT_PAGES: u32 = 16_000;
 
 /// To what the log is cut once all of it was moved.
@@ -98,9 +98,9 @@ pub(super) async fn connect(
     }
 }
 
-/// Makes the tables where there are none, and checks that they are ours. If they are made,
-/// `since` is recorded as the moment before which nothing is known; where the database is not the
-/// one that was used last, `now` is. Returns the identity of the database.
+/// Creates the tables if they do not exist, and checks that they are ours. For new tables, `since`
+/// is recorded as the moment before which nothing is known. If the database is not the one that was
+/// used last, `now` is recorded. Returns the identity of the database.
 pub(super) async fn prepare(
     connection: &mut SqliteConnection,
     mark: &mut Mark,

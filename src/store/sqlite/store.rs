@@ -122,8 +122,8 @@ impl SqliteStore {
     /// who keep their schema in migrations of their own. All names begin with `countersign_`.
     pub const SCHEMA: &str = schema::SCHEMA;
 
-    /// Opens the database at `path`, with the defaults of [`SqliteStoreBuilder`]; makes it where
-    /// there is none.
+    /// Opens the database at `path`, with the defaults of [`SqliteStoreBuilder`]. Creates it if it
+    /// does not exist.
     ///
     /// # Errors
     /// As [`SqliteStoreBuilder::open`].
@@ -213,8 +213,8 @@ impl SqliteStore {
 
     /// Forgets that a message was used, at whatever place, and tells what was recorded of it.
     ///
-    /// **The same request is then accepted once more**, from whoever has it, until its deadline. Do
-    /// it only if the request had no effect, or may have another one. A lease that has not ended
+    /// **The same request is then accepted once more** until its deadline, from anybody who has it.
+    /// Do it only if the request had no effect, or may have another one. A lease that has not ended
     /// stays, because a handler may be at work.
     ///
     /// ```no_run
@@ -237,8 +237,8 @@ impl SqliteStore {
 
     /// Forgets all messages of a key, in one namespace or in all, and tells how many these were.
     ///
-    /// **Each of its requests is then accepted once more**, from whoever has it, until its deadline.
-    /// So remove the key first, from all servers. Leases that have not ended stay.
+    /// **Each of its requests is then accepted once more** until its deadline, from anybody who has
+    /// it. Remove the key from all servers first. Leases that have not ended stay.
     ///
     /// # Errors
     /// Returns an error if the database gives no answer, or is locked for too long.
@@ -420,7 +420,7 @@ impl SqliteStoreBuilder {
         self
     }
 
-    /// Opens the database at `path`, and makes it where there is none.
+    /// Opens the database at `path`. Creates it if it does not exist.
     ///
     /// # Errors
     /// Returns [`OpenError::Config`] if the capacity is zero, the timeout is out of its range, the

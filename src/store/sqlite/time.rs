@@ -19,5 +19,7 @@ pub(super) fn millis_of(duration: Duration) -> i64 {
 pub(super) fn duration(millis: i64) -> Result<Duration, StoreError> {
     u64::try_from(millis)
         .map(Duration::from_millis)
-        .map_err(|_| StoreError::unavailable("the database holds a duration that is none"))
+        .map_err(|_| {
+            StoreError::unavailable("the database has a number that is not a valid duration")
+        })
 }

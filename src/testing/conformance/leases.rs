@@ -96,7 +96,7 @@ impl<S: NonceStore> Subject<'_, S> {
         }
         let beyond = || self.at_open("one", Claim::OPEN_PLACES);
         too_many(leases.lease(&beyond(), HOUR).await)?;
-        // Completed or held, it is a record; released, it is none.
+        // A lease that is completed or held is a record. A released lease is not.
         for (place, claim) in held.iter().enumerate() {
             if place == 0 {
                 is_held(leases.release(claim).await, StepOutcome::Done, "releasing")?;

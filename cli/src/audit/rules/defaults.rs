@@ -84,13 +84,13 @@ fn variable<'a>(read: &'a Expr<'a>) -> Option<&'a str> {
     is_read.then(|| call.args.first()?.value.text())?
 }
 
-/// The text that an expression stands for: `"…".to_owned()`, `String::from("…")`, a closure or a
-/// block that ends with one.
+/// Returns the text that an expression evaluates to: `"…".to_owned()`, `String::from("…")`, a
+/// closure or a block that ends with a text.
 fn literal<'a>(expr: &'a Expr<'a>) -> Option<&'a str> {
     match &expr.bare().kind {
         Kind::Text(_) => expr.bare().text(),
         Kind::Closure(body) | Kind::Block(body) => {
-            // It may first say in the log that there is no secret. If it asks, it may refuse.
+            // The block may first log that there is no secret. If it has a test, it may refuse.
             let (_, before) = body.split_last()?;
             let asks = |it: &Stmt<'_>| !matches!(it.act, Act::Do(_) | Act::Set { .. });
             (!before.iter().any(asks)).then(|| literal(last(body)?))?

@@ -321,7 +321,7 @@ pub(super) fn danger_without_reason(project: &Project<'_>, file: usize) -> Vec<H
         {
             return;
         }
-        // The call ends with its arguments: its name stands before them.
+        // The span of the call ends with its arguments, so its name is found before them.
         let end = call.func.span.end;
         let name_at = Span {
             start: end.saturating_sub(u32::try_from(name.len()).unwrap_or(0)),
@@ -352,7 +352,7 @@ fn is_passed_on(text: &str, at: Span, name: &str) -> bool {
     lines.any(|line| line.contains(name))
 }
 
-/// Returns whether a comment stands on the line or right above it, or above the statement.
+/// Returns whether a comment is on the line, directly above it, or above the statement.
 fn has_comment(text: &str, at: usize) -> bool {
     let before = text.get(..at).unwrap_or_default();
     let line_start = before.rfind('\n').map_or(0, |it| it + 1);

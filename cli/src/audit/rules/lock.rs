@@ -3,7 +3,7 @@
 use super::look::{Hit, Look};
 use crate::audit::{tree::Expr, words};
 
-/// A lock of Redis or a cache that is deleted, whoever holds it now.
+/// Finds a lock of Redis or a cache that is deleted without a check of who holds it.
 pub(super) fn released_without_token(look: &Look<'_, '_>) -> Vec<Hit> {
     let mut hits = Vec::new();
     for (place, taken) in look.flow.calls().enumerate() {

@@ -108,7 +108,7 @@ impl<'f, 'a> Look<'f, 'a> {
         }
     }
 
-    /// An argument or another piece of a call.
+    /// Returns the place of an argument or another piece of a call.
     pub(super) fn piece(&self, call: &CallAt<'a>, expr: &'a Expr<'a>) -> At<'a> {
         let frame = call.val.frame;
         At {
@@ -125,7 +125,7 @@ impl<'f, 'a> Look<'f, 'a> {
         })
     }
 
-    /// Returns whether one of the words stands in the text of a function of this flow.
+    /// Returns whether the text of a function of this flow contains one of the words.
     pub(super) fn mentions(&self, needles: &[&str]) -> bool {
         self.flow.frames.iter().any(|frame| {
             let Some(function) = frame.function else {
@@ -139,7 +139,7 @@ impl<'f, 'a> Look<'f, 'a> {
         })
     }
 
-    /// Returns whether a call only writes down what happened.
+    /// Returns whether a call only logs.
     pub(super) fn is_log(&self, frame: u32) -> bool {
         let frame = self.flow.frames.get(frame as usize);
         let function = frame.and_then(|it| it.function);
@@ -212,7 +212,7 @@ impl<'f, 'a> Look<'f, 'a> {
         })
     }
 
-    /// The first test between two steps that decides the later and is about a value.
+    /// Returns the first test of a value between two steps that decides whether the later one runs.
     pub(super) fn test_between(
         &self,
         from: u32,

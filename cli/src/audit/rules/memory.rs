@@ -306,7 +306,7 @@ fn decided<'a>(look: &Look<'_, 'a>, read: &CallAt<'a>, write: u32) -> Option<At<
     look.test_between(read.step, write, |it| it.val.expr.span == span)
 }
 
-/// Returns whether a key, or what it stands for, has one of these words.
+/// Returns whether a key or its value contains one of these words.
 fn is_about<'a>(look: &Look<'_, 'a>, key: At<'a>, words: &[&str]) -> bool {
     [key, look.flow.resolved(key)]
         .iter()

@@ -18,7 +18,8 @@ pub(super) fn compared_with_equals(look: &Look<'_, '_>) -> Vec<Hit> {
         let is_received = check
             .other
             .is_some_and(|other| mac::is_received(look.flow, other));
-        // A salt is no secret: everybody who knows it makes the same MAC, as of hosts that SSH knows.
+        // A salt is no secret: everybody who knows it makes the same MAC, as of hosts that SSH
+        // knows.
         let is_public = check
             .key
             .is_some_and(|key| words::has_word(look.flow.text(key.val), &["salt"]));
@@ -313,7 +314,7 @@ pub(super) fn body_read_again(look: &Look<'_, '_>) -> Vec<Hit> {
         _ => false,
     };
     for check in &look.checks {
-        // The reading that is checked, which can stand in the call of a helper that checks it.
+        // The read that is checked. It can be an argument of the helper that checks it.
         let checked: Vec<_> = check
             .message
             .iter()

@@ -16,8 +16,8 @@ pub(super) fn is_example(path: &str) -> bool {
     folders.any(|it| shown.contains(&it))
 }
 
-/// Returns whether a key is public by design: the secret is in the message, as in the derivation of
-/// a wallet or of a key, or there is none, as in a test of itself.
+/// Returns whether a key is public by design: the secret is in the message, as when a wallet or a
+/// key is derived, or there is no secret, as in a self-test.
 fn has_public_key<'a>(look: &Look<'_, 'a>, call: &CallAt<'a>, key: At<'a>) -> bool {
     const DERIVED: [&str; 9] = [
         "seed",

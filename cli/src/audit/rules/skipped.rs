@@ -21,7 +21,7 @@ const ONLY_THEN: &str = "this check is skipped, and the request goes on";
 struct Asked<'a> {
     at: At<'a>,
     group: u32,
-    /// The arm in which there is a secret, and the arm in which there is none.
+    /// The arm with a secret, and the arm without a secret.
     with: u32,
     without: u32,
 }
@@ -319,7 +319,7 @@ fn passes(value: &Expr<'_>) -> bool {
     }
 }
 
-/// Returns whether a failed check leaves by raising: then whoever returns nothing has passed.
+/// Returns whether a failed check raises. Then a return without a value means that it passed.
 fn raises(flow: &Flow<'_>, asked: &Asked<'_>, check: &Check<'_>) -> bool {
     let frame = asked.at.val.frame;
     let later = |(number, step): (u32, &Step<'_>)| {
@@ -334,7 +334,7 @@ fn raises(flow: &Flow<'_>, asked: &Asked<'_>, check: &Check<'_>) -> bool {
     flow.steps().any(later)
 }
 
-/// Returns whether a comparison in a test stands behind `not`, or asks for what differs.
+/// Returns whether a comparison in a test is negated, by `not` or by `!=`.
 fn is_negated(test: &Expr<'_>, check: &Expr<'_>) -> bool {
     let mut found = false;
     test.walk(&mut |it| {

@@ -13,7 +13,7 @@ pub(super) struct Statement<'a> {
     pub(super) at: At<'a>,
     pub(super) table: String,
     pub(super) kind: Sort,
-    /// In lower case; of a builder, the words of SQL that it stands for.
+    /// In lower case. For a query builder, the SQL that its calls mean.
     pub(super) text: String,
 }
 
@@ -98,8 +98,9 @@ fn written<'a>(look: &Look<'_, 'a>, call: &CallAt<'a>) -> Option<Statement<'a>> 
     })
 }
 
-/// By a builder: `accounts.find(id).first(conn)`, `diesel::update(accounts.find(id)).set(…).execute(conn)`,
-/// `Order::find_by_id(id).one(db)`, `Order::update_many().filter(…).exec(db)`.
+/// By a builder: `accounts.find(id).first(conn)`,
+/// `diesel::update(accounts.find(id)).set(…).execute(conn)`, `Order::find_by_id(id).one(db)`,
+/// `Order::update_many().filter(…).exec(db)`.
 fn built<'a>(look: &Look<'_, 'a>, call: &CallAt<'a>) -> Option<Statement<'a>> {
     let runs = [
         "first",

@@ -34,7 +34,7 @@ pub(super) fn own_clock(look: &Look<'_, '_>) -> Vec<Hit> {
     hits
 }
 
-/// The clock in a message, unless it only stands in for a time that was not given.
+/// Returns the clock in a message, unless it is only the default of a time that was not given.
 fn signed_clock<'a>(look: &Look<'_, 'a>, piece: At<'a>) -> Option<At<'a>> {
     let mut found = None;
     look.flow.sources(piece, &mut |it| match &it.val.expr.kind {
@@ -341,7 +341,7 @@ fn feeds_mac<'a>(look: &Look<'_, 'a>, call: &CallAt<'a>) -> bool {
         })
 }
 
-/// Returns whether a call hands on the id of the event: whoever takes it can tell duplicates.
+/// Returns whether a call passes on the id of the event, so that the callee can find duplicates.
 fn names_its_event(look: &Look<'_, '_>, call: &CallAt<'_>) -> bool {
     let text = look.flow.text(call.val);
     words::has_word(

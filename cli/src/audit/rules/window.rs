@@ -18,7 +18,7 @@ pub(super) struct Window<'a> {
     pub(super) is_end: bool,
 }
 
-/// The comparisons of this flow in which the clock stands.
+/// Returns the comparisons of this flow that contain the clock.
 pub(super) fn windows<'a>(look: &Look<'_, 'a>) -> Vec<Window<'a>> {
     let mut found = Vec::new();
     for (number, step) in look.flow.steps() {

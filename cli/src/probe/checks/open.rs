@@ -9,8 +9,8 @@ pub(super) fn parts(lab: &Lab) -> Option<String> {
 
 pub(super) fn time(lab: &Lab) -> Option<String> {
     (!lab.covered.is_timed).then(|| {
-        "The signature covers no time: whoever captured a request can send it when the endpoint has \
-         forgotten it."
+        "The signature covers no time: anybody who captured a request can send it again once the \
+         endpoint has forgotten it."
             .to_owned()
     })
 }

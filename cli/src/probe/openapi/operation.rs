@@ -203,7 +203,8 @@ components:
         assert_eq!(named("look").1.method, Method::GET);
     }
 
-    /// A schema of which each member is the schema itself, and so many operations of that body.
+    /// A schema each of whose members is the schema itself, and this number of operations with that
+    /// body.
     fn tree(operations: usize, example: usize) -> Document {
         let itself = json!({"$ref": "#/components/schemas/Tree"});
         let members: serde_json::Map<_, _> = (0..50)
@@ -231,7 +232,7 @@ components:
         assert!((1000..100_000).contains(&body), "{body}");
         assert!(all(&tree(100, 1)).is_ok());
         assert!(all(&tree(1000, 1)).is_err());
-        // A URL that is too long is none.
+        // An operation whose URL is too long has no template.
         assert!(all(&tree(1, 9000)).unwrap()[0].template.is_none());
     }
 }

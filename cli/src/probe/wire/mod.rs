@@ -21,7 +21,7 @@ pub(crate) use answer::{Answer, Sent};
 
 use super::site::Site;
 
-/// The time that a server has to read what was held back of nothing yet.
+/// The time that a server gets to read the first parts, before the held back bytes are sent.
 const WARM_UP: Duration = Duration::from_millis(4);
 
 /// How the site is spoken to.

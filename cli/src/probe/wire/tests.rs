@@ -112,8 +112,8 @@ impl Rounds {
     }
 }
 
-/// Sends eight copies in each of at most so many rounds, until this returns true; over a line, or
-/// within this machine.
+/// Sends eight copies in each round, over a slow line or within this machine, until the closure
+/// returns true or the rounds are over.
 async fn rounds(
     how: How,
     (body, is_far): (usize, bool),

@@ -98,10 +98,11 @@ macro_rules! delivery_id {
             #[doc = concat!("Takes `", $header, "` into what tells deliveries apart. Default: the signed")]
             /// message alone.
             ///
-            /// Two events with one body are then two. But nothing covers this header: whoever
-            /// captured a delivery can send it again with another one, as often as they like while
-            /// the delivery is fresh. Each is handled, and is a record for as long as deliveries are remembered, up
-            /// to the quota of the key. A delivery without the header is refused.
+            /// Two events with one body then count as two. But the signature does not cover this
+            /// header: anybody who captured a delivery can send it again with other values, as
+            /// often as they like while the delivery is fresh. Each is handled, and is recorded for
+            /// as long as deliveries are remembered, up to the quota of the key. A delivery without
+            /// the header is refused.
             #[must_use]
             pub fn danger_delivery_id(mut self) -> Self {
                 self.0.take_delivery_id();

@@ -8,8 +8,9 @@ use crate::audit::{
     tree::{Compare, Expr, Kind, Language, first, second},
 };
 
-/// `mac.verify_slice(&given).is_ok()`: the MAC as bytes is compared as before. In hexadecimal it has many
-/// spellings afterwards, and had one: whoever remembers the text that was used must know that.
+/// `mac.verify_slice(&given).is_ok()`: bytes are compared as before. A MAC in hexadecimal was
+/// accepted in one spelling before, and is then accepted in upper and lower case. Code that
+/// remembers the text of used MACs must take that into account.
 pub(in crate::audit::rules) fn with_verify_slice(
     look: &Look<'_, '_>,
     check: &Check<'_>,
@@ -33,7 +34,7 @@ pub(in crate::audit::rules) fn with_verify_slice(
     if it.language != Language::Rust || !is_simple {
         return None;
     }
-    // The reference of the left side stands before the comparison.
+    // A `&` or `*` of the left side is before the span of the comparison.
     let before = it.text.get(..compare.span.start as usize)?;
     let bare = before.trim_end_matches(['&', '*']);
     if before.len() - bare.len() > 1 {
