@@ -1,4 +1,4 @@
-//! A server on a loopback socket, a client that signs, and what becomes of altered requests.
+//! A server on a loopback socket, a client that signs, and what happens to altered requests.
 //!
 //! `cargo run --example quickstart`
 

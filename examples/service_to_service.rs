@@ -1,5 +1,5 @@
 //! Two services that sign and verify in both directions, requests and responses, while all of their
-//! keys are rotated under load; and what becomes of a response that is not the server's.
+//! keys are rotated under load; and what happens to a response that is not the server's.
 //!
 //! `cargo run --example service_to_service`
 

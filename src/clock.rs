@@ -27,19 +27,21 @@ impl Timestamp {
     /// The last moment that can be told: the end of the year 9999.
     pub const MAX: Self = Self(253_402_300_799_999);
 
-    /// A moment in whole seconds since the Unix epoch; `None` beyond [`Timestamp::MAX`].
+    /// Returns the moment after this number of seconds since the Unix epoch, or `None` if it is
+    /// after [`Timestamp::MAX`].
     #[must_use]
     pub fn from_secs(secs: u64) -> Option<Self> {
         secs.checked_mul(1000).and_then(Self::from_millis)
     }
 
-    /// A moment in milliseconds since the Unix epoch; `None` beyond [`Timestamp::MAX`].
+    /// Returns the moment after this number of milliseconds since the Unix epoch, or `None` if it
+    /// is after [`Timestamp::MAX`].
     #[must_use]
     pub fn from_millis(millis: u64) -> Option<Self> {
         (millis <= Self::MAX.0).then_some(Self(millis))
     }
 
-    /// Whole seconds since the Unix epoch, rounded down.
+    /// Returns the whole seconds since the Unix epoch, rounded down.
     #[must_use]
     pub fn as_secs(self) -> u64 {
         self.0 / 1000
@@ -56,13 +58,14 @@ impl Timestamp {
         self.0.div_ceil(1000)
     }
 
-    /// The moment that is `duration` later. A part of a millisecond counts as a whole one.
+    /// Returns the moment that is `duration` later. A part of a millisecond counts as a whole one.
     #[must_use]
     pub fn saturating_add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(millis(duration)).min(Self::MAX.0))
     }
 
-    /// The moment that is `duration` earlier. A part of a millisecond counts as a whole one.
+    /// Returns the moment that is `duration` earlier. A part of a millisecond counts as a whole
+    /// one.
     #[must_use]
     pub fn saturating_sub(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(millis(duration)))

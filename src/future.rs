@@ -18,7 +18,8 @@ use crate::error::{KeyError, StoreError};
 /// If it is dropped before it is done, the step may be done or not: treat the outcome as unknown.
 ///
 /// # Panics
-/// Polling it again after it has given its answer panics, as with the future of an `async` block.
+/// Panics if it is polled again after it has given its answer, as the future of an `async` block
+/// does.
 ///
 /// ```
 /// use countersign::{error::StoreError, store::StoreFuture};
@@ -35,20 +36,20 @@ enum Inner<'a, T, E> {
 }
 
 impl<'a, T, E> StoreFuture<'a, T, E> {
-    /// An answer that is at hand.
+    /// Returns a future whose answer is ready.
     pub fn ready(answer: Result<T, E>) -> Self {
         Self(Inner::Ready(future::ready(answer)))
     }
 
-    /// An answer to wait for.
+    /// Returns a future that waits for its answer.
     pub fn new(future: impl Future<Output = Result<T, E>> + Send + 'a) -> Self {
         Self(Inner::Boxed(Box::pin(future)))
     }
 
-    /// The answer, if it is at hand; saves the caller a timer.
+    /// Returns the answer if it is ready, which saves the caller a timer.
     ///
     /// # Panics
-    /// If it was given before.
+    /// Panics if the answer was taken before.
     pub(crate) fn at_hand(self) -> Result<Result<T, E>, Self> {
         match self.0 {
             Inner::Ready(answer) => Ok(answer.into_inner()),

@@ -52,7 +52,7 @@ pub struct Inspector {
 }
 
 impl Inspector {
-    /// An inspector of requests under this scheme, for any authority.
+    /// Returns an inspector of requests under this scheme, for any authority.
     pub fn new(scheme: impl Scheme) -> Self {
         let mut origins = Origins::default();
         origins.allow_any();

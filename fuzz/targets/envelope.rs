@@ -100,7 +100,7 @@ fuzz_target!(|input: Input| {
                 return;
             };
             let hour = Deadline::after(Duration::from_secs(3600));
-            // But for one that says it was first sealed long ago, or is remembered for years.
+            // Except one that says it was first sealed long ago, or is remembered for years.
             let Ok(again) = envelopes.seal(&proven, hour) else {
                 return;
             };

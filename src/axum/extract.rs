@@ -314,8 +314,8 @@ pub(super) fn leads_to<'r>(
 /// [`Processing::InTransaction`](crate::Processing::InTransaction), inside of
 /// [`transact`](PendingPayload::transact).
 impl VerifiedPayload {
-    /// The parameters of the verified path, read as a map, or as a struct whose fields have their
-    /// names. `route` is the route of the handler, as Axum writes it.
+    /// Returns the parameters of the verified path, read as a map, or as a struct whose fields have
+    /// their names. `route` is the route of the handler, as Axum writes it.
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")] mod example {
@@ -344,9 +344,9 @@ impl VerifiedPayload {
     /// ```
     ///
     /// # Errors
-    /// 403, `resource_mismatch`, if the signed path is not one of this route; 422 if a parameter is
-    /// not of the expected shape; 400 if it is not UTF-8; 500 if the scheme does not cover the path,
-    /// or the route cannot be read.
+    /// Returns 403, `resource_mismatch`, if the signed path does not match this route; 422 if a
+    /// parameter does not have the expected shape; 400 if it is not UTF-8; and 500 if the scheme
+    /// does not cover the path, or the route cannot be read.
     pub fn path_params<T: DeserializeOwned>(&self, route: &str) -> Result<T, ExtractRejection> {
         let signed = self
             .routed_path()
@@ -369,11 +369,11 @@ impl VerifiedPayload {
         read_pairs(pairs.finish().as_bytes())
     }
 
-    /// The verified query, as [`VerifiedQuery`] reads it.
+    /// Returns the verified query, as [`VerifiedQuery`] reads it.
     ///
     /// # Errors
-    /// 422 if it is not of the expected shape, or a name appears twice; 500 if the scheme does not
-    /// cover the query.
+    /// Returns 422 if the query does not have the expected shape, or a name appears twice; and 500
+    /// if the scheme does not cover the query.
     pub fn query_params<T: DeserializeOwned>(&self) -> Result<T, ExtractRejection> {
         let query = self
             .query()
@@ -381,16 +381,16 @@ impl VerifiedPayload {
         read_pairs(query.as_bytes())
     }
 
-    /// The verified body, as [`VerifiedForm`] reads it.
+    /// Returns the verified body, as [`VerifiedForm`] reads it.
     ///
     /// # Errors
-    /// 400 if a character is there that a form encodes; 422 if it is not of the expected shape, or
-    /// a name appears twice.
+    /// Returns 400 if the body has a character that a form encodes; and 422 if it does not have the
+    /// expected shape, or a name appears twice.
     pub fn form<T: DeserializeOwned>(&self) -> Result<T, ExtractRejection> {
         let form = self.bytes();
         if form.iter().any(|byte| b"\"<>{}".contains(byte)) {
             return Err(ExtractRejection::unreadable(
-                "it holds a character that a form encodes",
+                "the body has a character that a form encodes",
             ));
         }
         read_pairs(form)

@@ -32,13 +32,13 @@ pub struct ExtractRejection {
 }
 
 impl ExtractRejection {
-    /// The status of the answer.
+    /// Returns the status of the answer.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The code of the answer.
+    /// Returns the code of the answer.
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.code

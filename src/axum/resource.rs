@@ -162,11 +162,11 @@ pub struct PendingResource<T> {
 }
 
 impl<T: NamesResource + DeserializeOwned> PendingResource<T> {
-    /// As [`PendingPayload::transact`], with the resource that both names have in common.
+    /// Does the same as [`PendingPayload::transact`], and gives `work` the compared resource.
     ///
     /// # Errors
-    /// As [`PendingPayload::transact`]; 403, `resource_mismatch`, if the names differ; 400 or 422 if
-    /// the body is not a `T`.
+    /// Returns an error as [`PendingPayload::transact`] does; 403, `resource_mismatch`, if the
+    /// names differ; and 400 or 422 if the body is not a `T`.
     ///
     /// # Panics
     /// Panics outside of a Tokio runtime with its timer.
@@ -189,10 +189,10 @@ impl<T: NamesResource + DeserializeOwned> PendingResource<T> {
         pending.transact(database, compared).await
     }
 
-    /// As [`PendingPayload::consume`], with the resource that both names have in common.
+    /// Does the same as [`PendingPayload::consume`], and returns the compared resource.
     ///
     /// # Errors
-    /// As [`transact`](Self::transact). The transaction is then to be rolled back.
+    /// Returns an error as [`transact`](Self::transact) does. Roll the transaction back then.
     ///
     /// # Panics
     /// Panics outside of a Tokio runtime with its timer.

@@ -86,13 +86,13 @@ impl SignLayer {
         }
     }
 
-    /// The greatest length of a body, in bytes. Default: 1 MiB.
+    /// Sets the greatest length of a body, in bytes. Default: 1 MiB.
     pub fn max_body_bytes(mut self, max: usize) -> Self {
         self.settings.limits.max_bytes = max;
         self
     }
 
-    /// The time in which the whole body must be there. Default: 10 seconds.
+    /// Sets the time in which the whole body must be there. Default: 10 seconds.
     pub fn body_deadline(mut self, deadline: Duration) -> Self {
         self.settings.limits.deadline = deadline;
         self
@@ -201,8 +201,8 @@ pub struct SignAgainLayer {
 }
 
 impl SignAgainLayer {
-    /// The greatest correction of a clock, towards the past and the future. Default: 1 hour; more
-    /// than 1 day counts as 1 day.
+    /// Sets the greatest correction of a clock, towards the past and the future. Default: 1 hour;
+    /// more than 1 day counts as 1 day.
     pub fn max_correction(mut self, max: Duration) -> Self {
         self.settings.max_correction = max.min(Duration::from_secs(24 * 60 * 60));
         self

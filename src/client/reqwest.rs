@@ -72,8 +72,8 @@ impl Signer {
     /// ```
     ///
     /// # Errors
-    /// As [`Signer::sign`]; and when the body is a stream, which [`SignLayer`](crate::SignLayer)
-    /// would read first.
+    /// Returns an error as [`Signer::sign`] does; and if the body is a stream, which
+    /// [`SignLayer`](crate::SignLayer) would read first.
     pub fn sign_reqwest(&self, mut request: Request) -> Result<Request, SignError> {
         let body = match request.body().map(Body::as_bytes) {
             None => &[],

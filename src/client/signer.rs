@@ -46,7 +46,7 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// A signer for this scheme, under this key.
+    /// Returns a signer for this scheme, under this key.
     ///
     /// # Errors
     /// Returns an error if the key id or the secret is not valid, or the secret is tied to another
@@ -83,7 +83,7 @@ impl Signer {
         Self::new(scheme, id, secret)
     }
 
-    /// The clock that signed times are taken from. Default: the [system's](SystemClock).
+    /// Sets the clock that signed times are taken from. Default: the [system's](SystemClock).
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -117,7 +117,7 @@ impl Signer {
     /// ```
     ///
     /// # Errors
-    /// As [`Signer::new`]; the key stays as it was.
+    /// Returns an error as [`Signer::new`] does. The key then stays the same.
     pub fn rotate<T>(&self, key_id: impl AsRef<str>, secret: T) -> Result<(), ConfigError>
     where
         T: TryInto<Secret>,
@@ -143,8 +143,8 @@ impl Signer {
     /// same for each retry of one event.
     ///
     /// # Errors
-    /// As [`Signer::sign`]; and when the scheme has a nonce, and a verifier would not accept this
-    /// one.
+    /// Returns an error as [`Signer::sign`] does; and if the scheme has a nonce, and a verifier
+    /// would not accept this one.
     pub fn sign_with_nonce<B: AsRef<[u8]>>(
         &self,
         request: Request<B>,
@@ -181,7 +181,7 @@ impl Signer {
     /// is in the body.
     ///
     /// # Errors
-    /// As [`Signer::sign_with_nonce`].
+    /// Returns an error as [`Signer::sign_with_nonce`] does.
     pub fn sign_body(
         &self,
         request: Request<Bytes>,

@@ -62,16 +62,16 @@ impl EnvelopesBuilder {
         self
     }
 
-    /// The key id that envelopes are sealed under, with the first of its secrets that is valid: 1
-    /// to 16 bytes. No default.
+    /// Sets the key id that envelopes are sealed under, with the first of its secrets that is
+    /// valid: 1 to 16 bytes. No default.
     pub fn seal_under(mut self, key_id: impl Into<String>) -> Self {
         self.seal_under = Some(key_id.into());
         self
     }
 
-    /// The namespace of the layers whose payloads are sealed: 1 to 256 bytes, none of them zero. An
-    /// envelope of one namespace is refused in another. Default: `default`, which is that of a
-    /// layer.
+    /// Sets the namespace of the layers whose payloads are sealed: 1 to 256 bytes, none of them
+    /// zero. An envelope of one namespace is refused in another. Default: `default`, which is that
+    /// of a layer.
     ///
     /// Uses are recorded in a namespace that is made of this and the purpose; those that were [left
     /// to the worker](Envelopes::seal_unrecorded), in this one.
@@ -80,9 +80,9 @@ impl EnvelopesBuilder {
         self
     }
 
-    /// The longest time between the moment at which a request is first sealed, for whichever purpose,
-    /// and the deadline of an envelope of this purpose: 1 millisecond to [`Deadline::LONGEST`].
-    /// Default: 1 day.
+    /// Sets the longest time between the moment at which a request is first sealed, for whichever
+    /// purpose, and the deadline of an envelope of this purpose: 1 millisecond to
+    /// [`Deadline::LONGEST`]. Default: 1 day.
     ///
     /// A use is remembered for so long after the door can let the request in for the last time, so
     /// that a later sealing of the same request cannot outlive the record. A shorter time keeps fewer
@@ -96,8 +96,8 @@ impl EnvelopesBuilder {
         self
     }
 
-    /// By how much the clocks of servers, workers and stores may differ: at most 1 hour. Default: 5
-    /// seconds.
+    /// Sets by how much the clocks of servers, workers and stores may differ: at most 1 hour.
+    /// Default: 5 seconds.
     pub fn clock_difference(mut self, difference: Duration) -> Self {
         self.memory.clock_difference = difference;
         self
@@ -110,7 +110,7 @@ impl EnvelopesBuilder {
         self
     }
 
-    /// The clock. Default: the [system's](SystemClock).
+    /// Sets the clock. Default: the [system's](SystemClock).
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Box::new(clock);
         self

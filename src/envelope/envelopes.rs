@@ -111,8 +111,8 @@ impl Envelopes {
     /// and the worker both remember the nonce for at least that long after the last such request.
     ///
     /// # Errors
-    /// As [`seal`](Self::seal), but for the longest deadline; and if the deadline is later than that,
-    /// or the layer has another namespace than these envelopes.
+    /// Returns an error as [`seal`](Self::seal) does, except for the longest deadline; and if the
+    /// deadline is later than that, or the layer has another namespace than these envelopes.
     pub fn seal_unrecorded(
         &self,
         unrecorded: &Unrecorded,
@@ -189,8 +189,9 @@ impl Envelopes {
     /// recorded.
     ///
     /// # Errors
-    /// As [`open`](Self::open); and [`NonceNotRecorded`](RejectionKind::NonceNotRecorded) if the
-    /// nonce was [left to the worker](Self::seal_unrecorded), so that nobody may have recorded it.
+    /// Returns an error as [`open`](Self::open) does; and
+    /// [`NonceNotRecorded`](RejectionKind::NonceNotRecorded) if the nonce was [left to the
+    /// worker](Self::seal_unrecorded), so that nobody may have recorded it.
     pub fn read(&self, envelope: &[u8]) -> Result<Proven, Rejection> {
         let (terms, proven) = self.settings.open(envelope)?;
         match terms.left {

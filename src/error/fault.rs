@@ -1,4 +1,4 @@
-//! Why a signature does not hold, before anybody says what becomes of the carrier that has it.
+//! Why a signature does not hold, before anybody says what happens to the carrier that has it.
 
 use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
 

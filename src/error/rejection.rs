@@ -121,15 +121,15 @@ impl Rejection {
         self.0.kind
     }
 
-    /// The status of the answer: the [kind's](RejectionKind::status), except that a malformed
-    /// signature is answered with 401 if the scheme says so, as the [presets for
+    /// Returns the status of the answer: the [kind's](RejectionKind::status), except that a
+    /// malformed signature is answered with 401 if the scheme says so, as the [presets for
     /// webhooks](crate::scheme::webhooks) do.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.0.status
     }
 
-    /// The reason, for the log: not for the sender.
+    /// Returns the reason. It is for the log, and not for the sender.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.0.detail
@@ -218,9 +218,9 @@ impl Rejection {
         })
     }
 
-    /// After what time the sender may try again, as the answer says it: whole seconds, at least
-    /// one. `None` where waiting does not help. With
-    /// [`SignAgain`](RejectionKind::SignAgain), a request that is signed after this time is served.
+    /// Returns after what time the sender may try again, as the answer says it: whole seconds, at
+    /// least one. `None` where waiting does not help. With [`SignAgain`](RejectionKind::SignAgain),
+    /// a request that is signed after this time is served.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         use RejectionKind::{
@@ -244,9 +244,9 @@ impl Rejection {
         }
     }
 
-    /// The answer: the kind's status, `application/problem+json` (RFC 9457) with a stable `code`,
-    /// `Cache-Control: no-store`, and `WWW-Authenticate`, `Allow` or `Retry-After` where they
-    /// belong.
+    /// Returns the answer: the kind's status, `application/problem+json` (RFC 9457) with a stable
+    /// `code`, `Cache-Control: no-store`, and `WWW-Authenticate`, `Allow` or `Retry-After` where
+    /// they belong.
     #[must_use]
     pub fn to_response(&self) -> Response<Bytes> {
         let kind = self.0.kind;

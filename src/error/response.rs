@@ -68,7 +68,7 @@ impl ResponseError {
         self
     }
 
-    /// The kind.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> ResponseErrorKind {
         self.kind

@@ -56,7 +56,7 @@ impl SignError {
         }
     }
 
-    /// The kind.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> SignErrorKind {
         self.kind

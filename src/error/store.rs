@@ -43,7 +43,7 @@ pub enum StoreErrorKind {
 }
 
 impl StoreError {
-    /// An error of this kind; `message` goes to the log, never to the sender.
+    /// Returns an error of this kind; `message` goes to the log, never to the sender.
     #[must_use]
     pub fn new(kind: StoreErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
@@ -57,7 +57,7 @@ impl StoreError {
         }
     }
 
-    /// The store is down, slow or unsure.
+    /// Returns an error that says that the store is down, slow or unsure.
     #[must_use]
     pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StoreErrorKind::Unavailable, message)
@@ -154,13 +154,13 @@ impl StoreError {
         self.signed_from
     }
 
-    /// The kind.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
     }
 
-    /// After what time it is worth trying again, where the store can tell.
+    /// Returns after what time a retry may succeed, if the store knows.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after

@@ -38,7 +38,7 @@ impl FileDigest {
     /// Reads the digest from a header that the signature covers.
     ///
     /// # Errors
-    /// 400, `file_digest_missing`: the header is missing, not covered, or has no digest.
+    /// Returns 400, `file_digest_missing`, if the header is missing, not covered, or has no digest.
     pub fn in_header(request: &impl AsRef<Proven>, name: &str) -> Result<Self, Rejection> {
         let value = request.as_ref().header(name);
         let digest = value.and_then(|value| read(value.as_bytes()));
@@ -49,8 +49,8 @@ impl FileDigest {
     /// 6901).
     ///
     /// # Errors
-    /// 400, `file_digest_missing`: the body is not JSON, the field is missing, or it has no digest.
-    /// So too if an object has a name of the pointer twice.
+    /// Returns 400, `file_digest_missing`, if the body is not JSON, if the field is missing or has
+    /// no digest, or if an object has a name of the pointer twice.
     pub fn in_field(request: &impl AsRef<Proven>, pointer: &str) -> Result<Self, Rejection> {
         let found = leaf_at(request.as_ref().bytes(), pointer).ok().flatten();
         let digest = found
@@ -63,8 +63,8 @@ impl FileDigest {
     /// `/files/9f86…/report.pdf`, segment 1. The first one is segment 0.
     ///
     /// # Errors
-    /// 400, `file_digest_missing`: the path is not covered, has no such segment, or the segment has
-    /// no digest.
+    /// Returns 400, `file_digest_missing`, if the path is not covered, has no such segment, or the
+    /// segment has no digest.
     pub fn in_path(request: &impl AsRef<Proven>, segment: usize) -> Result<Self, Rejection> {
         let path = request.as_ref().path().unwrap_or_default();
         let found = path.split('/').skip(1).nth(segment);

@@ -93,11 +93,12 @@ impl FileRoot {
     /// to its end, and it counts among the files that are hashed.
     ///
     /// # Errors
-    /// 404, `file_not_found`: no regular file of that name beneath the folder. 412,
-    /// `file_mismatch`: its bytes are not those of the digest. 500, `file_unreadable`: it is longer
-    /// than [`max_bytes`](Self::max_bytes), or cannot be read. 503, `files_exhausted`: after 30
-    /// seconds, as many files as [may](Self::max_hashing) are still being hashed, such as files of a
-    /// network folder whose server does not answer.
+    /// - 404, `file_not_found`, if the folder has no regular file of that name.
+    /// - 412, `file_mismatch`, if its bytes are not those of the digest.
+    /// - 500, `file_unreadable`, if it is longer than [`max_bytes`](Self::max_bytes), or cannot be
+    ///   read.
+    /// - 503, `files_exhausted`, if [`max_hashing`](Self::max_hashing) files are still being hashed
+    ///   after 30 seconds, such as files of a network folder whose server does not answer.
     ///
     /// # Panics
     /// Panics outside of a Tokio runtime with its timer.

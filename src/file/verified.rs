@@ -19,7 +19,7 @@ use super::hash::{BLOCK, Blocks};
 
 /// A file that is open, and whose bytes had the digest that was asked for when it was opened.
 ///
-/// It serves those bytes and no others, whatever becomes of the file: each block of 256 KiB is read
+/// It serves those bytes and no others, whatever happens to the file: each block of 256 KiB is read
 /// once more from the same handle, and compared with what was hashed, before any byte of it leaves.
 /// If the file was overwritten, truncated or replaced in place, the body ends with an error, so
 /// that the client sees a response that is broken off, and no byte that was not verified.

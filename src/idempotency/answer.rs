@@ -53,7 +53,8 @@ pub(super) fn is_storable(name: &HeaderName) -> bool {
 }
 
 /// Returns whether an answer is stored: 2xx to 4xx, except 401, 403, 408, 425, 429 and a 409 that
-/// says when to try again, which say nothing of the intention. Every other answer releases the key.
+/// says when to try again, which say nothing about the intention. Every other answer releases the
+/// key.
 pub(crate) fn is_stored(status: StatusCode, headers: &HeaderMap) -> bool {
     match status.as_u16() {
         401 | 403 | 408 | 425 | 429 => false,

@@ -1,4 +1,4 @@
-//! A key that is claimed and then held while its handler runs, and what becomes of it.
+//! A key that is claimed and then held while its handler runs, and what happens to it.
 
 use std::{sync::Arc, time::Duration};
 

@@ -121,15 +121,15 @@ impl CachedKeysBuilder {
         self
     }
 
-    /// For how long a key is used before it is looked up again: a secret that was revoked is valid
-    /// for as long. Default: 60 s. Range: 1 ms to 1 day.
+    /// Sets for how long a key is used before it is looked up again. A revoked secret stays valid
+    /// for at most this time. Default: 60 s. Range: 1 ms to 1 day.
     pub fn time_to_live(mut self, time: Duration) -> Self {
         self.settings.time_to_live = time;
         self
     }
 
-    /// For how long a name is taken for unknown: a new key is refused for as long if it was asked
-    /// for before. Default: 5 s. Range: 1 ms to 1 day.
+    /// Sets for how long an unknown name is remembered. If a name was asked for before its key was
+    /// added, the key is refused for at most this time. Default: 5 s. Range: 1 ms to 1 day.
     pub fn unknown_time_to_live(mut self, time: Duration) -> Self {
         self.settings.unknown_time_to_live = time;
         self
@@ -143,9 +143,9 @@ impl CachedKeysBuilder {
         self
     }
 
-    /// Goes on with a key whose time is over, for at most this long, while the key store fails or
-    /// is slow. A secret that is revoked during an outage stays valid for as long. Each use is
-    /// logged at `WARN`. Default: 0, never. Range: at most 7 days.
+    /// Uses an expired key for at most this much longer while the key store fails or is slow. A
+    /// secret that is revoked during an outage stays valid for that time. Each use is logged at
+    /// `WARN`. Default: 0, never. Range: at most 7 days.
     pub fn danger_serve_stale_keys(mut self, at_most: Duration) -> Self {
         self.settings.stale = at_most;
         self

@@ -22,7 +22,7 @@ pub enum MacAlgorithm {
 }
 
 impl MacAlgorithm {
-    /// The length of a MAC, in bytes.
+    /// Returns the length of a MAC, in bytes.
     #[must_use]
     pub const fn mac_len(self) -> usize {
         match self {

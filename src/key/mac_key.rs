@@ -45,8 +45,8 @@ impl MacKey {
         self.start_with(self.algorithm().unwrap_or(otherwise))
     }
 
-    /// Begins a MAC under a key of its own, which is derived from the secret and a label: the MACs of
-    /// other labels, and those of the secret itself, say nothing of it.
+    /// Begins a MAC under a key of its own, which is derived from the secret and a label: the MACs
+    /// of other labels, and those of the secret itself, say nothing about it.
     pub(crate) fn derived(&self, algorithm: MacAlgorithm, label: &[u8]) -> RunningMac {
         let mut mac = self.start_with(algorithm);
         mac.update(label);

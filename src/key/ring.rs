@@ -42,7 +42,7 @@ struct Keys {
 }
 
 impl KeyRing {
-    /// A ring without a key.
+    /// Returns a ring without a key.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -64,7 +64,7 @@ impl KeyRing {
     /// Adds a set of secrets, for every clone at once.
     ///
     /// # Errors
-    /// As [`insert`](Self::insert).
+    /// Returns an error as [`insert`](Self::insert) does.
     pub fn with_set(self, set: KeySet) -> Result<Self, ConfigError> {
         self.insert(set)?;
         Ok(self)

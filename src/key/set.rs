@@ -35,7 +35,7 @@ impl KeySet {
     /// The greatest number of secrets that are tried for one signature.
     pub const MAX_SECRETS: usize = 8;
 
-    /// A set without a secret yet: requests under it are refused.
+    /// Returns a set without a secret yet: requests under it are refused.
     ///
     /// # Errors
     /// Returns an error if the id is not a [`KeyId`].
@@ -79,7 +79,7 @@ impl KeySet {
         self
     }
 
-    /// The name that the secrets are valid under.
+    /// Returns the name that the secrets are valid under.
     #[must_use]
     pub fn id(&self) -> &KeyId {
         &self.id

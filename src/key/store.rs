@@ -80,7 +80,7 @@ impl KnownKeys {
     /// Checks that a secret is under this id, unless nobody knows before it is looked up.
     ///
     /// # Errors
-    /// Names the id.
+    /// Returns an error that names the id.
     pub(crate) fn check_has(&self, id: &str) -> Result<(), ConfigError> {
         match &self.0 {
             Known::Listed { secrets, .. } if !secrets.keys().any(|known| known.as_str() == id) => {
@@ -94,7 +94,7 @@ impl KnownKeys {
     /// the one that is given.
     ///
     /// # Errors
-    /// Names the key.
+    /// Returns an error that names the key.
     pub(crate) fn check_algorithm(
         &self,
         wanted: MacAlgorithm,

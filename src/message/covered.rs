@@ -94,7 +94,7 @@ impl Covered {
         })
     }
 
-    /// Returns what the text says of its signature.
+    /// Returns what the text says about its signature.
     pub(crate) fn parameters(&self) -> CoveredParameters<'_> {
         CoveredParameters::read(&self.parts, &self.bytes)
     }
@@ -185,7 +185,7 @@ impl Covered {
         })
     }
 
-    /// Returns what the message says, part by part, without what a signature says of itself: its
+    /// Returns what the message says, part by part, without what a signature says about itself: its
     /// time, its expiry, its nonce and its key id, also as the headers that hold them.
     pub(crate) fn content(&self) -> impl Iterator<Item = (&Part, &[u8])> {
         let of_signature = self.parts.iter().filter(|written| {

@@ -278,7 +278,7 @@ impl Message {
         Some(written.value(&self.bytes))
     }
 
-    /// Returns what the message says of its signature. Each is there at most once.
+    /// Returns what the message says about its signature. Each is there at most once.
     pub(crate) fn parameters(&self) -> CoveredParameters<'_> {
         CoveredParameters::read(&self.parts, &self.bytes)
     }

@@ -212,7 +212,7 @@ pub enum AnswerOutcome {
 }
 
 impl AnswerOutcome {
-    /// Another attempt holds the key for `remaining` time.
+    /// Returns the outcome of a claim while another attempt holds the key for `remaining` time.
     #[must_use]
     pub fn in_flight(remaining: Duration) -> Self {
         Self::InFlight { remaining }

@@ -31,7 +31,7 @@ impl AttemptId {
         Self(u128::from(process) << 64 | u128::from(COUNT.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// The attempt as 16 bytes, for a store to keep.
+    /// Returns the attempt as 16 bytes, for a store to keep.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()
@@ -73,8 +73,9 @@ impl Claim {
     /// [`at_open_place`](Self::at_open_place).
     pub const OPEN_PLACES: usize = 16;
 
-    /// A claim that must be remembered until `deadline`, without a place or a signed time, and
-    /// with a retention of zero. It is an attempt of its own; a clone of it is the same attempt.
+    /// Returns a claim that must be remembered until `deadline`, without a place or a signed time,
+    /// and with a retention of zero. It is an attempt of its own; a clone of it is the same
+    /// attempt.
     #[must_use]
     #[inline]
     pub fn new(namespace: Arc<str>, key_id: KeyId, nonce: Nonce, deadline: Timestamp) -> Self {
@@ -179,13 +180,13 @@ impl Claim {
         &self.namespace
     }
 
-    /// The key that the request was verified under; quotas go by it.
+    /// Returns the key that the request was verified under; quotas go by it.
     #[must_use]
     pub fn key_id(&self) -> &KeyId {
         &self.key_id
     }
 
-    /// The nonce.
+    /// Returns the nonce.
     #[must_use]
     pub fn nonce(&self) -> &Nonce {
         &self.nonce
@@ -197,7 +198,7 @@ impl Claim {
         self.attempt
     }
 
-    /// The covered time at which the request says it was signed, if it covers one.
+    /// Returns the covered time at which the request says it was signed, if it covers one.
     #[must_use]
     pub fn signed_at(&self) -> Option<Timestamp> {
         self.signed_at

@@ -90,7 +90,7 @@ impl<R: Clone> FateCell<R> {
         lock(&self.0.fate).clone()
     }
 
-    /// Keeps and returns what the carrier says of this fault.
+    /// Keeps and returns what the carrier says about this fault.
     pub(super) fn refuse(&self, fault: Fault, say: impl FnOnce(Fault) -> R) -> R {
         self.0.subject.refused(&fault);
         let is_used = fault.kind() == FaultKind::Used;

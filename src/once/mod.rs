@@ -1,4 +1,4 @@
-//! Used once: the nonce, the claim on it, and what becomes of both.
+//! Used once: the nonce, the claim on it, and what happens to both.
 
 mod answers;
 mod claim;

@@ -25,7 +25,7 @@ pub enum NonceKind {
 }
 
 impl Nonce {
-    /// A nonce with these bytes.
+    /// Returns a nonce with these bytes.
     #[must_use]
     pub fn new(kind: NonceKind, bytes: impl AsRef<[u8]>) -> Self {
         Self {
@@ -40,7 +40,7 @@ impl Nonce {
         self.kind
     }
 
-    /// The covered bytes, or the 32 bytes of the digest.
+    /// Returns the covered bytes, or the 32 bytes of the digest.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes

@@ -34,7 +34,7 @@ pub enum LeaseOutcome {
 }
 
 impl LeaseOutcome {
-    /// Another attempt holds the lease for `remaining` time.
+    /// Returns the outcome of a claim while another attempt holds the lease for `remaining` time.
     #[must_use]
     pub fn in_flight(remaining: Duration) -> Self {
         Self::InFlight { remaining }

@@ -239,7 +239,7 @@ mod tests {
             let there = turns.take(&there, hour).await.unwrap();
             assert!(there.is_used());
             drop(there);
-            // The record of one place says nothing of another.
+            // The record of one place says nothing about another.
             assert!(!turns.take(&elsewhere, hour).await.unwrap().is_used());
         };
         tokio::join!(waits, async { drop(first) });

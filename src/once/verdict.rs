@@ -71,7 +71,7 @@ mod tests {
         once::Subject,
     };
 
-    /// Says what becomes of an answer, by what became of the ticket.
+    /// Says what happens to an answer, by what became of the ticket.
     async fn leaves(fate: &Fate<Rejection>, status: u16) -> &'static str {
         let cell = FateCell::new(Subject::default(), None, Vec::new());
         cell.set(fate.clone());

@@ -81,7 +81,7 @@ impl Parameters<'_> {
     /// covered.
     ///
     /// # Errors
-    /// 401, `signature_insufficient`.
+    /// Returns 401, `signature_insufficient`.
     pub(crate) fn check(&self, message: &Message, names_key: bool) -> Result<(), Fault> {
         let covered = message.parameters();
         let nonce = self.nonce.as_ref().map(|(_, nonce)| &**nonce);

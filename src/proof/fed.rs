@@ -23,7 +23,7 @@ pub(crate) enum Fed {
     Digests(SmallVec<[(DigestAlgorithm, RunningDigest); 1]>),
     /// No signature covers a body: there must be none.
     NoBody,
-    /// The message cannot have a body, whatever its head says of one: there must be none.
+    /// The message cannot have a body, whatever its head says about one: there must be none.
     Absent,
 }
 

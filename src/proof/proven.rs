@@ -163,7 +163,7 @@ impl Proven {
         self.covered.query_param(name)
     }
 
-    /// Returns what the message says, part by part, without what a signature says of itself.
+    /// Returns what the message says, part by part, without what a signature says about itself.
     pub(crate) fn content(&self) -> impl Iterator<Item = (&Part, &[u8])> {
         self.covered.content()
     }

@@ -64,7 +64,7 @@ impl SignedVersion {
     /// one row. It is [`require_changed`] with [`Unchanged::Stale`], and names the version in the log.
     ///
     /// # Errors
-    /// 412, `version_mismatch`, if `rows` is 0.
+    /// Returns 412, `version_mismatch`, if `rows` is 0.
     pub fn require_changed(&self, rows: u64) -> Result<(), Rejection> {
         or_refuse(rows, RejectionKind::VersionMismatch, || {
             format!("signed for {self}, and nothing has that version now")

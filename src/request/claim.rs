@@ -31,7 +31,7 @@ pub enum Verified {
 }
 
 impl Verified {
-    /// The verified snapshot; `None` while it is pending, or not proven.
+    /// Returns the verified snapshot; `None` while it is pending, or not proven.
     #[must_use]
     pub fn payload(&self) -> Option<&VerifiedPayload> {
         match self {

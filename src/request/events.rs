@@ -53,8 +53,9 @@ impl VerifiedPayload {
         is_new(&asked, claimed)
     }
 
-    /// The same in a transaction of the handler's own, which its effect is part of: the event is
-    /// recorded if the transaction commits, and new again if it is rolled back.
+    /// Does the same as [`once`](Self::once) in the handler's own transaction, which has the effect
+    /// too. If the transaction commits, the event is recorded. If it is rolled back, the event is
+    /// new again.
     ///
     /// It works with every [`Processing`](crate::Processing). With
     /// [`InTransaction`](crate::Processing::InTransaction), pass on the transaction in which the
@@ -66,7 +67,7 @@ impl VerifiedPayload {
     /// transactions may wait for each other, and the database ends one of them.
     ///
     /// # Errors
-    /// As [`once`](Self::once), and when the database fails.
+    /// Returns an error as [`once`](Self::once) does, and if the database fails.
     ///
     /// # Panics
     /// Panics if there is something to wait for, outside of a Tokio runtime with its timer.

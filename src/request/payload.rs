@@ -59,14 +59,14 @@ impl VerifiedPayload {
         Self(snapshot)
     }
 
-    /// The body, as it was signed. Empty where the scheme covers no body, for then a request with
-    /// one is refused.
+    /// Returns the body, as it was signed. Empty if the scheme covers no body, because then a
+    /// request with one is refused.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         self.0.proven.bytes()
     }
 
-    /// The body, read as JSON.
+    /// Returns the body, read as JSON.
     ///
     /// # Errors
     /// Returns an error if the body is not JSON, or not of this shape, and if a name appears twice
@@ -75,9 +75,10 @@ impl VerifiedPayload {
         self.0.proven.json()
     }
 
-    /// The scheme that the request was verified under: `http-message-signatures`, the key id that
-    /// the preset has by default, such as `github`, or for a [`HeaderScheme`](crate::HeaderScheme)
-    /// the name of the header of the signature, such as `x-signature`.
+    /// Returns the scheme that the request was verified under: `http-message-signatures`, the key
+    /// id that the preset has by default, such as `github`, or for a
+    /// [`HeaderScheme`](crate::HeaderScheme) the name of the header of the signature, such as
+    /// `x-signature`.
     ///
     /// If a layer accepts [several schemes](crate::request::VerifierBuilder::or), and the request is
     /// signed under more than one, this is the first of them, and the payload holds what that
@@ -93,22 +94,22 @@ impl VerifiedPayload {
         self.0.proven.key_id()
     }
 
-    /// Returns when the request was signed, by the sender's clock; `None` where the scheme covers
+    /// Returns when the request was signed, by the sender's clock, or `None` if the scheme covers
     /// no time.
     #[must_use]
     pub fn signed_at(&self) -> Option<Timestamp> {
         self.0.proven.signed_at()
     }
 
-    /// Returns when the signature expires by its own word, where it has one. The window in which
-    /// the request is fresh may end earlier.
+    /// Returns the expiry that the signature states, if it states one. The window in which the
+    /// request is fresh may end earlier.
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.0.proven.expires_at()
     }
 
-    /// Returns the nonce, which makes this request unique under its key; `None` with schemes whose
-    /// requests may be alike, and which are not claimed.
+    /// Returns the nonce, which makes this request unique under its key. Returns `None` for schemes
+    /// whose requests may be equal, and are therefore not claimed.
     #[must_use]
     pub fn nonce(&self) -> Option<&Nonce> {
         self.0.proven.nonce()
@@ -122,8 +123,8 @@ impl VerifiedPayload {
         self.0.uncovered.as_ref()
     }
 
-    /// Returns the answer that the sender wants to a request that asks for nothing else: the
-    /// handshake of a scheme that was told to answer it. The layer does so by itself.
+    /// Returns the answer to a handshake of the sender, if this request is one and the scheme
+    /// answers it. A layer sends this answer by itself.
     #[must_use]
     pub fn handshake(&self) -> Option<Response<Bytes>> {
         self.0.answer.as_deref().cloned()
@@ -133,20 +134,20 @@ impl VerifiedPayload {
         self.0.answer.is_some()
     }
 
-    /// The method, if it is covered.
+    /// Returns the method, if it is covered.
     #[must_use]
     pub fn method(&self) -> Option<&Method> {
         self.0.proven.method()
     }
 
-    /// The authority, if it is covered: in lower case and without the default port.
+    /// Returns the authority, if it is covered: in lower case and without the default port.
     #[must_use]
     pub fn authority(&self) -> Option<&str> {
         self.0.proven.authority()
     }
 
-    /// The path, if it is covered, as the client signed it: with its percent-encoding, and with
-    /// whatever prefix a proxy or a router took off on the way.
+    /// Returns the path, if it is covered, as the client signed it: with its percent-encoding, and
+    /// with the prefix that a proxy or a router removed on the way.
     #[must_use]
     pub fn path(&self) -> Option<&str> {
         self.0.proven.path()
@@ -158,15 +159,16 @@ impl VerifiedPayload {
         self.path()?.get(self.0.prefix_len..)
     }
 
-    /// The query, if it is covered, as the client signed it: without the `?`, and empty if there is
-    /// none. If the scheme signs a decoded URL
-    /// ([HubSpot](crate::webhooks::HubSpot)), this is the decoded query that was signed.
+    /// Returns the query, if it is covered, as the client signed it: without the `?`, and empty if
+    /// there is none. If the scheme signs a decoded URL ([HubSpot](crate::webhooks::HubSpot)), this
+    /// is the decoded query that was signed.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
         self.0.proven.query()
     }
 
-    /// The value of this header, if all of it is covered; its name in either case.
+    /// Returns the value of this header, if all of it is covered. The case of the name does not
+    /// count.
     ///
     /// If a scheme covers a header of several lines (RFC 9421), they are one value, joined by
     /// commas, as they were signed.
@@ -175,22 +177,23 @@ impl VerifiedPayload {
         self.0.proven.header(name)
     }
 
-    /// The value that the handler itself has supplied under this name, and that was signed:
-    /// [`Part::supplied`](crate::Part::supplied). The request has not sent it.
+    /// Returns the value that the handler supplied under this name
+    /// ([`Part::supplied`](crate::Part::supplied)), and that was signed. The request did not send
+    /// it.
     #[must_use]
     pub fn supplied(&self, name: &str) -> Option<&str> {
         self.0.proven.supplied(name)
     }
 
-    /// One member of a header that is a dictionary (RFC 9651), as it was signed, if it is covered
-    /// by itself; the header's name in either case.
+    /// Returns one member of a header that is a dictionary (RFC 9651), as it was signed, if it is
+    /// covered by itself. The case of the header's name does not count.
     #[must_use]
     pub fn header_member(&self, name: impl AsRef<str>, key: &str) -> Option<&str> {
         self.0.proven.header_member(name, key)
     }
 
-    /// One parameter of the query, decoded, if it is covered: by itself, or with the whole query.
-    /// `None` for one that occurs more than once or is not UTF-8.
+    /// Returns one parameter of the query, decoded, if it is covered by itself or with the whole
+    /// query. Returns `None` if the parameter appears more than once or is not UTF-8.
     #[must_use]
     pub fn query_param(&self, name: &str) -> Option<&str> {
         self.0.proven.query_param(name)

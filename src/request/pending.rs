@@ -19,7 +19,7 @@ use crate::{
 /// In Axum it is an extractor; elsewhere it is taken from the
 /// [`PendingSlot`](crate::request::PendingSlot) in the extensions.
 ///
-/// The layer watches what becomes of it: an answer of 2xx is let out only if the nonce was
+/// The layer watches what happens to it: an answer of 2xx is let out only if the nonce was
 /// recorded, and becomes 500 otherwise; a duplicate is answered as
 /// [`on_duplicate`](crate::VerifyLayer::on_duplicate) says, whatever the handler said.
 #[must_use = "a payload that is not consumed makes every success an error"]
@@ -141,8 +141,8 @@ impl PendingPayload {
     /// all envelopes of one request one is used.
     ///
     /// # Errors
-    /// 500, `nonce_not_recorded`, if the request is signed under several schemes, and has more than
-    /// one nonce.
+    /// Returns 500, `nonce_not_recorded`, if the request is signed under several schemes, and has
+    /// more than one nonce.
     pub fn leave(self) -> Result<Unrecorded, Rejection> {
         let Some((unread, claim)) = self.0.leave() else {
             return Err(Rejection::new(

@@ -22,7 +22,7 @@ macro_rules! slot {
                 Self(Arc::new(Mutex::new(Some(held))))
             }
 
-            /// The payload; `None` when it was taken before.
+            /// Takes the payload. Returns `None` if it was taken before.
             #[must_use]
             pub fn take(&self) -> Option<$held> {
                 lock(&self.0).take()

@@ -186,7 +186,7 @@ impl UnprovenPayload {
     /// [consumed](PendingPayload::consume) in that same transaction.
     ///
     /// # Errors
-    /// As [`transact`](Self::transact). The transaction is then to be rolled back.
+    /// Returns an error as [`transact`](Self::transact) does. Roll the transaction back then.
     ///
     /// # Panics
     /// Panics if a key look-up must be waited for, outside of a Tokio runtime with its timer.

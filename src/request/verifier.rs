@@ -25,7 +25,7 @@ use crate::{
     scheme::{Asked, Describe},
 };
 
-/// Verifies requests. It knows nothing of Tower or Axum; [`VerifyLayer`](crate::VerifyLayer)
+/// Verifies requests. It knows nothing about Tower or Axum; [`VerifyLayer`](crate::VerifyLayer)
 /// adapts it.
 ///
 /// ```
@@ -73,7 +73,7 @@ pub(crate) struct Settings {
     pub(super) origins: Origins,
     /// Whether a WebSocket handshake passes.
     pub(super) websockets: bool,
-    /// Whether signatures of several schemes are accepted that say nothing of each other.
+    /// Whether signatures of several schemes are accepted that say nothing about each other.
     pub(super) unrelated_signatures: bool,
     pub(super) freshness: Freshness,
     /// `None` where any method may come, because the signature covers it.

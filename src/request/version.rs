@@ -56,11 +56,11 @@ pub struct SignedVersion {
 }
 
 impl VerifiedPayload {
-    /// The version in the covered `If-Match` header.
+    /// Returns the version in the covered `If-Match` header.
     ///
     /// # Errors
-    /// 428, `version_required`: the header is missing, cannot be read, is not covered, or has
-    /// nothing but `*` or weak tags.
+    /// Returns 428, `version_required`, if the header is missing, cannot be read, is not covered,
+    /// or has only `*` or weak tags.
     pub fn signed_version(&self) -> Result<SignedVersion, Rejection> {
         let mut tags = Vec::new();
         let values = self.covered_headers().filter(|(name, _)| name == IF_MATCH);
@@ -87,18 +87,18 @@ impl VerifiedPayload {
         })
     }
 
-    /// The version in a field of the JSON body, such as `/version` (a JSON pointer, RFC 6901): a
-    /// string that is not empty, or a whole number.
+    /// Returns the version in a field of the JSON body, such as `/version` (a JSON pointer, RFC
+    /// 6901): a string that is not empty, or a whole number.
     ///
     /// # Errors
-    /// 428, `version_required`: the body is not JSON, or the field is missing or something else. So
-    /// too where an object has a name of the pointer twice: this reader could take the one, and
-    /// that of the change the other.
+    /// Returns 428, `version_required`, if the body is not JSON, if the field is missing or has
+    /// another type, or if an object has a name of the pointer twice: two readers could then see
+    /// two versions.
     pub fn signed_version_at(&self, pointer: &str) -> Result<SignedVersion, Rejection> {
         let version = leaf_at(self.bytes(), pointer).map_err(|error| {
             Rejection::with_source(
                 RejectionKind::VersionRequired,
-                "the body is not JSON that can be read in one way alone, and names no version",
+                "the body is not JSON that can be read in only one way, so it names no version",
                 error,
             )
         })?;
@@ -120,23 +120,23 @@ impl VerifiedPayload {
 }
 
 impl SignedVersion {
-    /// The versions that were signed, without their quotes: at least one.
+    /// Returns the versions that were signed, without their quotes: at least one.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&self.first)
             .chain(&self.others)
             .map(AsRef::as_ref)
     }
 
-    /// The one version that was signed, as a number or whatever else versions are here.
+    /// Returns the signed version as a value of this type, such as a number.
     ///
     /// # Errors
-    /// 412, `version_mismatch`: it cannot be the present one, for it is not of this type. 428,
-    /// `version_required`: several were signed.
+    /// Returns 412, `version_mismatch`, if the version is not of this type, because it then cannot
+    /// be the current one. Returns 428, `version_required`, if several versions were signed.
     pub fn parse<T: FromStr>(&self) -> Result<T, Rejection> {
         if !self.others.is_empty() {
             return Err(Rejection::new(
                 RejectionKind::VersionRequired,
-                format!("{self} are several versions, and one is wanted"),
+                format!("{self} are several versions; sign only one"),
             ));
         }
         self.first.parse().map_err(|_| {
@@ -147,10 +147,10 @@ impl SignedVersion {
         })
     }
 
-    /// For a row that is locked, or a change that compares by itself.
+    /// Checks that the present version is one that was signed. Call it while the row is locked.
     ///
     /// # Errors
-    /// 412, `version_mismatch`, unless the present version is one that was signed.
+    /// Returns 412, `version_mismatch`, if the present version is not one that was signed.
     pub fn require(&self, present: impl AsRef<str>) -> Result<(), Rejection> {
         let present = present.as_ref();
         if self.iter().any(|signed| signed == present) {

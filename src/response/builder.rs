@@ -46,7 +46,8 @@ impl ResponseVerifierBuilder {
         }
     }
 
-    /// The keys of the server: a [`KeyRing`](crate::KeyRing), or a store of your own. No default.
+    /// Sets the keys of the server: a [`KeyRing`](crate::KeyRing), or a store of your own. No
+    /// default.
     pub fn keys(mut self, keys: impl KeyStore) -> Self {
         self.keys = Some(Box::new(keys));
         self
@@ -75,28 +76,28 @@ impl ResponseVerifierBuilder {
         self
     }
 
-    /// The greatest length of a body, in bytes. Default: 1 MiB.
+    /// Sets the greatest length of a body, in bytes. Default: 1 MiB.
     pub fn max_body_bytes(mut self, max: usize) -> Self {
         self.body.max_bytes = max;
         self
     }
 
-    /// The time in which the whole body must arrive: between 1 millisecond and 1 hour. Default:
-    /// 10 seconds.
+    /// Sets the time in which the whole body must arrive: between 1 millisecond and 1 hour.
+    /// Default: 10 seconds.
     pub fn body_deadline(mut self, deadline: Duration) -> Self {
         self.body.deadline = deadline;
         self
     }
 
-    /// Takes every header that the signature does not cover out of the response that is given back,
-    /// but for `content-length`; it has the signed time as its `Date`. Default: headers are left,
-    /// and [`SignedBy::covers`](crate::response::SignedBy::covers) tells which count.
+    /// Removes every header that the signature does not cover from the response, except
+    /// `content-length`. The `Date` is then the signed time. Default: headers stay, and
+    /// [`SignedBy::covers`](crate::response::SignedBy::covers) says which are covered.
     pub fn strip_uncovered_headers(mut self) -> Self {
         self.strip_uncovered = true;
         self
     }
 
-    /// The clock. Default: the [system's](SystemClock).
+    /// Sets the clock. Default: the [system's](SystemClock).
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Box::new(clock);
         self

@@ -81,14 +81,14 @@ impl SignResponseLayer {
         }
     }
 
-    /// The greatest length of a body, in bytes. Default: 1 MiB.
+    /// Sets the greatest length of a body, in bytes. Default: 1 MiB.
     pub fn max_body_bytes(mut self, max: usize) -> Self {
         self.settings.limits.max_bytes = max;
         self
     }
 
-    /// The time in which the whole body must be there, once the response has begun. Default: 10
-    /// seconds.
+    /// Sets the time in which the whole body must be there, once the response has begun. Default:
+    /// 10 seconds.
     pub fn body_deadline(mut self, deadline: Duration) -> Self {
         self.settings.limits.deadline = deadline;
         self

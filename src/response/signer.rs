@@ -49,7 +49,7 @@ pub struct ResponseSigner {
 }
 
 impl ResponseSigner {
-    /// A signer under this profile and key.
+    /// Returns a signer under this profile and key.
     ///
     /// # Errors
     /// Returns an error if the key id or the secret is not valid, or the secret is tied to another
@@ -71,7 +71,7 @@ impl ResponseSigner {
         })
     }
 
-    /// The clock that signed times are taken from. Default: the [system's](SystemClock).
+    /// Sets the clock that signed times are taken from. Default: the [system's](SystemClock).
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -106,7 +106,7 @@ impl ResponseSigner {
     /// [`Signer::rotate`](crate::Signer::rotate) tells: here the clients are the receivers.
     ///
     /// # Errors
-    /// As [`ResponseSigner::new`]; the key stays as it was.
+    /// Returns an error as [`ResponseSigner::new`] does. The key then stays the same.
     pub fn rotate<T>(&self, key_id: impl AsRef<str>, secret: T) -> Result<(), ConfigError>
     where
         T: TryInto<Secret>,
@@ -116,7 +116,7 @@ impl ResponseSigner {
             .rotate(key_id, secret, self.scheme.profile().algorithm)
     }
 
-    /// Has a verifier of this request note what becomes of it, for [`sign`](Self::sign) to state in
+    /// Has a verifier of this request note what happens to it, for [`sign`](Self::sign) to state in
     /// `countersign-outcome` and `countersign-received`. Call it before the request is verified; a
     /// [`SignResponseLayer`](crate::response::SignResponseLayer) does so by itself. Without it,
     /// every outcome is `open`.

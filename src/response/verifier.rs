@@ -100,13 +100,13 @@ pub struct SignedBy {
 }
 
 impl SignedBy {
-    /// The key.
+    /// Returns the key id that the response was verified under.
     #[must_use]
     pub fn key_id(&self) -> &KeyId {
         &self.key_id
     }
 
-    /// The signed time, by the clock of the server.
+    /// Returns the signed time, by the clock of the server.
     #[must_use]
     pub fn signed_at(&self) -> Timestamp {
         self.signed_at

@@ -37,7 +37,7 @@ use tower_service::Service;
 /// ```
 ///
 /// # Panics
-/// If the service fails or panics, if a body cannot be read, and outside of a Tokio runtime.
+/// Panics if the service fails or panics, if a body cannot be read, and outside of a Tokio runtime.
 #[expect(clippy::expect_used, reason = "a test may fail")]
 pub async fn at_once<S, B, R>(service: S, request: Request<B>, n: usize) -> Vec<Response<Bytes>>
 where

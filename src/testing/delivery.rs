@@ -15,8 +15,8 @@ use crate::{
     scheme::Scheme,
 };
 
-/// A delivery of this body, as the sender that knows this secret would sign it: a scheme whose
-/// requests name no key, such as a [preset for webhooks](crate::scheme::webhooks).
+/// Returns a delivery of this body, as the sender that knows this secret would sign it: a scheme
+/// whose requests name no key, such as a [preset for webhooks](crate::scheme::webhooks).
 ///
 /// # Panics
 /// Panics if the requests of the scheme name their key, or the secret is not valid.
@@ -37,7 +37,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// A request with this body, to be signed by this signer: of any scheme, under any key.
+    /// Returns a request with this body, to be signed by this signer: of any scheme, under any key.
     pub fn by(signer: Signer, body: impl Into<Bytes>) -> Self {
         let (mut head, ()) = Request::new(()).into_parts();
         head.method = Method::POST;
@@ -61,13 +61,13 @@ impl Delivery {
         self
     }
 
-    /// The method. Default: `POST`.
+    /// Sets the method. Default: `POST`.
     pub fn method(mut self, method: Method) -> Self {
         self.head.method = method;
         self
     }
 
-    /// A header, in place of any of the same name. Default: `content-type: application/json`.
+    /// Sets a header, in place of any of the same name. Default: `content-type: application/json`.
     ///
     /// # Panics
     /// Panics if name or value is not that of a header.
@@ -78,15 +78,15 @@ impl Delivery {
         self
     }
 
-    /// The clock by which it is signed. Default: that of the signer, which is the system's unless
-    /// it was given another.
+    /// Sets the clock by which it is signed. Default: that of the signer, which is the system's
+    /// unless it was given another.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.signer = self.signer.clock(clock);
         self
     }
 
-    /// The nonce or event id, where the scheme has one outside of the body. Default: 128 random
-    /// bits.
+    /// Sets the nonce or event id, where the scheme has one outside of the body. Default: 128
+    /// random bits.
     ///
     /// The same id, signed at two times, makes a redelivery.
     pub fn nonce(mut self, nonce: impl Into<String>) -> Self {
@@ -94,7 +94,7 @@ impl Delivery {
         self
     }
 
-    /// The signed request. Each call signs again.
+    /// Returns the signed request. Each call signs again.
     ///
     /// # Panics
     /// Panics if the scheme cannot sign it.

@@ -121,8 +121,8 @@ impl<T, M> OneTimeTokenBuilder<T, M> {
         self
     }
 
-    /// The key id that tokens are issued under, with the first of its secrets that is valid. No
-    /// default.
+    /// Sets the key id that tokens are issued under, with the first of its secrets that is valid.
+    /// No default.
     pub fn issue_under(mut self, key_id: impl Into<String>) -> Self {
         self.issue_under = Some(key_id.into());
         self
@@ -142,7 +142,8 @@ impl<T, M> OneTimeTokenBuilder<T, M> {
         self
     }
 
-    /// By how much the clocks of servers and stores may differ: at most 1 hour. Default: 5 seconds.
+    /// Sets by how much the clocks of servers and stores may differ: at most 1 hour. Default: 5
+    /// seconds.
     pub fn clock_difference(mut self, difference: Duration) -> Self {
         self.memory.clock_difference = difference;
         self
@@ -164,7 +165,7 @@ impl<T, M> OneTimeTokenBuilder<T, M> {
         self
     }
 
-    /// The clock. Default: the [system's](SystemClock).
+    /// Sets the clock. Default: the [system's](SystemClock).
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Box::new(clock);
         self

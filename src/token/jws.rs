@@ -130,7 +130,7 @@ impl Claims {
     }
 }
 
-/// The algorithm is fixed: what the header says of it is compared, and chooses nothing.
+/// The algorithm is fixed: what the header says about it is compared, and chooses nothing.
 fn key_id_in(header: &str) -> Result<String, Fault> {
     let mut members = object("header", header)?;
     let algorithm = text(&mut members, "alg")?;

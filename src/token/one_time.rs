@@ -114,7 +114,7 @@ impl<T, M> OneTimeToken<T, M> {
 }
 
 impl<T: Serialize, M> OneTimeToken<T, M> {
-    /// A new token around `payload`, which lives for the
+    /// Returns a new token around `payload`, which lives for the
     /// [lifetime](crate::token::OneTimeTokenBuilder::lifetime). It is made of letters, digits, `-`,
     /// `_` and two dots, and needs no encoding in a URL.
     ///
@@ -233,8 +233,8 @@ impl<T: DeserializeOwned, M: Clone> OneTimeToken<T, M> {
     /// ```
     ///
     /// # Errors
-    /// As [`verify`](Self::verify); 403, `resource_mismatch`, if the payload names another resource
-    /// or none.
+    /// Returns an error as [`verify`](Self::verify) does; and 403, `resource_mismatch`, if the
+    /// payload names another resource or none.
     ///
     /// # Panics
     /// Panics if the key look-up must be waited for, outside of a Tokio runtime with its timer.

@@ -674,7 +674,7 @@ async fn a42_twin_a_server_that_goes_by_its_own_window_has_orders_handled_twice(
     );
 }
 
-/// A store of somebody's own, which says nothing of its namespaces.
+/// A store of somebody's own, which says nothing about its namespaces.
 #[tokio::test]
 async fn a42_without_a_word_about_windows_never_waits_for_the_longest_that_may_be() {
     for (behind, longest, outcome) in [

@@ -113,7 +113,7 @@ impl Wire {
     }
 }
 
-/// Name, bytes, what becomes of them, and whether the client closes behind them.
+/// Name, bytes, what happens to them, and whether the client closes behind them.
 type Http1 = (&'static str, Vec<u8>, Outcome, bool);
 
 fn http1(wire: &Wire, signature: &str) -> Vec<Http1> {
@@ -381,7 +381,7 @@ fn data(text: &str, flags: u8) -> Vec<u8> {
     frame::of(frame::DATA, flags, 1, text.as_bytes())
 }
 
-/// Name, the frames behind the preface, what becomes of them, and whether the client closes.
+/// Name, the frames behind the preface, what happens to them, and whether the client closes.
 type Http2 = (&'static str, Vec<u8>, Outcome, bool);
 
 fn http2(fields: &Fields, signature: &str) -> Vec<Http2> {

@@ -33,7 +33,7 @@ struct Order {
     amount: u64,
 }
 
-/// Returns what becomes of this request, behind a handler that counts its effects.
+/// Returns what happens to this request, behind a handler that counts its effects.
 async fn sent(
     clock: &ManualClock,
     effects: &Effects,

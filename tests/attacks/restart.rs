@@ -221,7 +221,7 @@ async fn a25_a_clock_that_is_stepped_forward_and_back_reopens_nothing() {
             let store = small(&clock).build().unwrap();
             let target = Target::with_store(subject, &clock, store, |layer| layer);
             let codes = a_clock_that_jumps(&target, subject, ahead).await.unwrap();
-            // It was dropped, and is fenced; but for an event, whose record lives on.
+            // It was dropped, and is fenced; except an event, whose record lives on.
             let kept = subject.name == EVENTS.name && ahead <= HOUR;
             let expected = if kept { REPLAYED } else { SIGN_AGAIN };
             assert_eq!(

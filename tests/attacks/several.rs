@@ -34,7 +34,7 @@ fn builder(clock: &ManualClock, old_key: &str) -> VerifierBuilder<VerifyLayer> {
         .store(common::store(clock))
 }
 
-/// The same, and it accepts signatures that say nothing of each other.
+/// The same, and it accepts signatures that say nothing about each other.
 fn accepts_unrelated(clock: &ManualClock) -> VerifierBuilder<VerifyLayer> {
     builder(clock, OTHER_KEY).danger_unrelated_signatures()
 }

@@ -349,7 +349,7 @@ fn a45_one_key_id_with_other_secrets_is_a_mistake_that_build_reports() {
         .keys(ring(&[("a", two)]));
     assert_eq!(kind(elsewhere.build()), None, "another store");
 
-    // The key that is looked up could be any, but for those of the same place.
+    // The key that is looked up could be any, except those of the same place.
     assert_eq!(kind(on("n").keys(Asked).build()), other("a"));
     let asked = Arc::new(Asked);
     let layers = [(); 2].map(|()| on("asked").keys(Arc::clone(&asked)).build().unwrap());

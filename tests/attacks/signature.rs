@@ -586,7 +586,7 @@ fn build(parts: &[Part]) -> Result<HeaderScheme, countersign::ConfigError> {
     }
 }
 
-/// Each case has the same bytes in the same order, but for where a field ends and the next begins.
+/// Each case has the same bytes in the same order, except where a field ends and the next begins.
 fn bytes_moved(subject: &Subject, genuine: &Request<String>) -> Vec<Case> {
     let moved = |from: &'static str, to: &'static str| {
         let (mut from_value, to_value) = (get(genuine, from), get(genuine, to));

@@ -298,7 +298,7 @@ fn program(name: &str, arguments: &[&str], test: &str) -> Option<Command> {
 }
 
 /// Asserts that no store can be opened at this place until somebody changes something, and what the
-/// error says of it.
+/// error says about it.
 pub fn assert_place(refused: &OpenError, says: &str) {
     let is_place = matches!(
         refused,

@@ -94,7 +94,7 @@ impl App {
             .with_state(self.clone())
     }
 
-    /// Returns what becomes of every job, one after the other.
+    /// Returns what happens to every job, one after the other.
     async fn work(&self) -> Vec<&'static str> {
         let jobs = self.queue.lock().unwrap().clone();
         let mut done = Vec::new();

@@ -553,7 +553,7 @@ fn a_known_secret_of_another_algorithm_is_a_mistake_that_build_reports() {
 
 const NO_ANSWER: Result<(), RejectionKind> = Err(RejectionKind::StoreUnavailable);
 
-/// The key's algorithm is not that of the scheme, whatever the request says of it.
+/// The key's algorithm is not that of the scheme, whatever the request says about it.
 #[tokio::test]
 async fn a_looked_up_secret_of_another_algorithm_is_a_fault_of_the_keys() {
     let clock = clock();

@@ -460,7 +460,7 @@ async fn an_acknowledged_duplicate_is_not_rendered() {
     assert_eq!(body, Bytes::new());
 }
 
-/// All that a sender can see of an answer, but for the date.
+/// All that a sender can see of an answer, except the date.
 async fn as_seen(addr: std::net::SocketAddr, request: &Request<String>) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();

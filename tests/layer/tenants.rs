@@ -64,7 +64,7 @@ fn refused(status: u16, code: &str) -> (u16, String) {
 async fn each_tenant_has_its_own_secret_and_its_own_claims() {
     let app = app(layer(&common::clock()).build().unwrap());
     let to = |secret, path| sent(&app, signed(secret, path));
-    // The same body, and the same identity but for the tenant.
+    // The same body, and the same identity except the tenant.
     assert_eq!(to(ACME, "/hooks/acme").await, (200, "for acme".into()));
     assert_eq!(
         to(GLOBEX, "/hooks/globex").await,

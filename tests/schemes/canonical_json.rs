@@ -587,9 +587,9 @@ for line in sys.stdin:
         print("refused", flush=True)
 "#;
 
-/// The same in JavaScript: its `JSON` writes what JCS prescribes, but for the order of members. It is
-/// told to refuse what it would read in silence: a name twice, an integer that is not exact, what
-/// becomes infinite, and half a character.
+/// The same in JavaScript: its `JSON` writes what JCS prescribes, except the order of members. It
+/// is told to refuse what it would read in silence: a name twice, an integer that is not exact,
+/// what becomes infinite, and half a character.
 const STRINGIFY: &str = r#"
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const refuse = () => { throw new SyntaxError(); };

@@ -179,7 +179,7 @@ mod redis {
     const SCRIPT: &str = include_str!("../../src/store/redis/answers.lua");
     const NOW: &str = "redis.call('TIME')";
 
-    /// Returns what the script says of a claim, and of a search.
+    /// Returns what the script says about a claim, and of a search.
     fn found(connection: &mut ::redis::Connection, case: &Case, step: &str) -> (String, u64) {
         let mut ask = |words: &[&[u8]]| {
             let mut command = ::redis::Cmd::new();

@@ -256,7 +256,7 @@ fn there_is_a_fault_for_every_check() {
     assert_eq!(with_fault, all);
 }
 
-/// A store that is slow and simple, and right but for one fault.
+/// A store that is slow and simple, and right except one fault.
 struct Model {
     fault: Fault,
     clock: ManualClock,

@@ -131,7 +131,7 @@ async fn the_refusal_of_the_first_start_outlasts_the_next_ones() {
     let again = Err(StoreErrorKind::SignAgain);
     assert_eq!(ask(&store, &claim(1, before)).await, again);
     assert_eq!(ask(&store, &claim(2, after)).await, Ok(ClaimOutcome::New));
-    // Nor does it matter what a later start says of it.
+    // Nor does it matter what a later start says about it.
     drop(store);
     let store = open_first(&place.file(), &place.clock).danger_assume_no_history();
     assert_eq!(ask(&store, &claim(1, before)).await, again);

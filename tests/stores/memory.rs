@@ -570,7 +570,7 @@ mod time {
             now(store.claim(&signed(3, edge.saturating_add(millis)))),
             Ok(ClaimOutcome::New)
         );
-        // The same request again is a replay, whatever it says of its time.
+        // The same request again is a replay, whatever it says about its time.
         assert_eq!(
             now(store.claim(&signed(3, start()))),
             Ok(ClaimOutcome::Replayed)

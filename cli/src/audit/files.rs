@@ -40,7 +40,8 @@ pub(super) struct Found {
     pub(super) is_test: bool,
 }
 
-/// The files below the paths, in the order of their names, and what other files say of the project.
+/// The files below the paths, in the order of their names, and what other files say about the
+/// project.
 pub(super) fn find(paths: &[PathBuf], exclude: &[String]) -> Result<(Vec<Found>, Facts), Failure> {
     let Some((first, others)) = paths.split_first() else {
         return Ok((Vec::new(), Facts::default()));

@@ -40,6 +40,6 @@ pub(super) struct Place {
 pub(super) struct Fix {
     pub(super) file: usize,
     pub(super) edits: Vec<(Span, String)>,
-    /// Whether the program does the same as before, but for the fault.
+    /// Whether the program does the same as before, except for the fault.
     pub(super) is_safe: bool,
 }

@@ -73,7 +73,7 @@ pub(super) fn aliases<'s>(text: &'s str, suite: &[py::Stmt]) -> Aliases<'s> {
     aliases
 }
 
-/// The names that a suite gives to things, but for its imports and the functions inside it.
+/// The names that a suite gives to things, except its imports and the functions inside it.
 pub(super) fn bound<'s>(text: &'s str, suite: &[py::Stmt]) -> Vec<&'s str> {
     let mut names = Vec::new();
     each(suite, false, &mut |stmt| {

@@ -74,7 +74,7 @@ impl<'s> Expr<'s> {
         }
     }
 
-    /// Visits this expression and all in it, but for the statements of blocks and closures.
+    /// Visits this expression and all in it, except the statements of blocks and closures.
     pub(super) fn walk<'a>(&'a self, visit: &mut impl FnMut(&'a Expr<'s>)) {
         visit(self);
         self.children(&mut |child| child.walk(visit));

@@ -1,4 +1,4 @@
-//! `countersign listen`: a server that shows what becomes of each request.
+//! `countersign listen`: a server that shows what happens to each request.
 
 use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 

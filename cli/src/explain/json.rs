@@ -67,7 +67,7 @@ impl Style {
     }
 }
 
-/// Reads a document. Strict, but for the space around it.
+/// Reads a document. Strict, except for the space around it.
 pub(super) fn parse(bytes: &[u8]) -> Option<Json> {
     let text = std::str::from_utf8(bytes).ok()?;
     let mut reader = Reader {

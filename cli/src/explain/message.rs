@@ -87,7 +87,7 @@ pub(super) fn lower_method(message: &[Part]) -> Vec<Message> {
     )
 }
 
-/// The values of headers, but for those that are time, nonce or key id.
+/// The values of headers, except those that are time, nonce or key id.
 fn is_header(part: &Part) -> bool {
     part.sources
         .iter()

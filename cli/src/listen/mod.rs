@@ -1,4 +1,4 @@
-//! A server that shows what becomes of each request.
+//! A server that shows what happens to each request.
 //!
 //! A request is captured while the library's layer reads it (`capture`), and is answered by the
 //! layer or by the server behind it (`exchange`, `upstream`). If it is refused, `search` looks for the cause.

@@ -83,7 +83,7 @@ impl Lab {
         self.subject.max_age.filter(|_| self.apart.get() < APART)
     }
 
-    /// Returns what limits what is said of times.
+    /// Returns what limits what is said about times.
     pub(crate) fn note(&self) -> Option<String> {
         if self.edge().is_some() || !self.covered.is_timed {
             return None;

@@ -157,7 +157,7 @@ pub(crate) enum State {
     /// A number, or how many members a list has.
     Number(f64),
     Text(String),
-    /// The application knows nothing of the event.
+    /// The application knows nothing about the event.
     Nothing,
 }
 

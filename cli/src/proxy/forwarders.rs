@@ -286,7 +286,7 @@ mod tests {
             let line = format!("{begun}, {added}");
             let read = client(field, "10.0.0.1", &[(field, &line)]);
             assert_eq!(read, Err(Refused::Unclear), "{line}");
-            // The twin: whoever is no forwarder says nothing of who it is.
+            // The twin: whoever is no forwarder says nothing about who it is.
             assert!(client(field, "192.0.2.9", &[(field, &line)]).is_ok());
         }
     }

@@ -33,7 +33,7 @@ pub(super) struct Identity<'p> {
 }
 
 impl<'p> Identity<'p> {
-    /// Reads what is said of a verified request.
+    /// Reads what is said about a verified request.
     ///
     /// # Errors
     /// Returns an error if no field can hold one of the values.

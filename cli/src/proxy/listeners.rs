@@ -192,7 +192,7 @@ async fn bind_file(path: &Path) -> io::Result<UnixListener> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|of| of.file_type().is_socket());
     if is_socket {
         let asked = UnixStream::connect(path).await;
-        // Any other error says nothing of whether somebody listens.
+        // Any other error says nothing about whether somebody listens.
         if asked.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused) {
             fs::remove_file(path)?;
         }

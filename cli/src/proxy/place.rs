@@ -120,7 +120,7 @@ impl Place {
         self.methods.is_empty() || self.methods.contains(method)
     }
 
-    /// Returns whether the path of a request is spelled as the file writes it, but for the tenant.
+    /// Returns whether the path of a request is spelled as the file writes it, except the tenant.
     pub(super) fn is_spelled_so(&self, path: &str) -> bool {
         let mut sent = path.split('/');
         let is_equal = self

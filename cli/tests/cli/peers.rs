@@ -35,7 +35,7 @@ pub(crate) fn program(language: &str) -> Option<(String, &'static str)> {
     }
 }
 
-/// Has the script send the deliveries; what it says of each answer.
+/// Has the script send the deliveries; what it says about each answer.
 fn deliver(program: &str, script: &str, deliveries: &[Value]) -> Vec<Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers");
     let secrets = json!({

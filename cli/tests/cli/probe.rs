@@ -127,7 +127,7 @@ impl Fault {
         let Some(finding) = findings.find(|finding| finding["id"] == *id) else {
             return Err(format!("fault: {:?} {}", ids(&report), report["checks"]));
         };
-        // The state says nothing of what is open, and of slowness.
+        // The state says nothing about what is open, and of slowness.
         let is_told = finding["severity"] != "info" && finding["severity"] != "low";
         match (finding["verdict"].as_str(), is_told) {
             (Some("proven"), true) | (Some("suspect"), false) => Ok(()),

@@ -12,7 +12,7 @@ use crate::{
     upstream::Upstream,
 };
 
-/// An endpoint whose answers say nothing of what it did: no finding is more than a suspicion.
+/// An endpoint whose answers say nothing about what it did: no finding is more than a suspicion.
 #[test]
 fn without_a_state_nothing_is_proven() {
     let session = Session::new();

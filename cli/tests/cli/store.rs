@@ -213,7 +213,7 @@ fn a_store_is_named_by_a_variable_of_the_environment() {
         assert!(!said.contains(&format!("`{store}`")), "{said}");
     }
     let url = format!("redis://:{PASSWORD}@127.0.0.1:1");
-    // The shell has it, and the command says nothing of it.
+    // The shell has it, and the command says nothing about it.
     let output = session
         .shell("countersign proxy --config proxy.toml; countersign store status env:STORE")
         .env("STORE", &url)

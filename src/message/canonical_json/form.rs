@@ -131,7 +131,7 @@ impl JsonForm {
     }
 
     /// Returns whether every byte of a document is printable ASCII; in the other forms, no byte is
-    /// a control character of ASCII, but for U+007F.
+    /// a control character of ASCII, except U+007F.
     pub(crate) fn is_ascii(self) -> bool {
         matches!(self, Self::Python(form) if form.ensure_ascii)
     }

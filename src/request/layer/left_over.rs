@@ -35,7 +35,7 @@ const MAX_TIME: Duration = Duration::from_secs(10);
 /// Frames of one body that are dropped before others have their turn.
 const FRAMES_AT_ONCE: usize = 16;
 
-/// A body this short has been written before the answer is read, whatever becomes of it.
+/// A body this short has been written before the answer is read, whatever happens to it.
 const SHORT: u64 = 8 * 1024;
 
 /// Bounds the bytes that are dropped, over all bodies.

@@ -83,7 +83,7 @@ impl BufferedLayer {
     /// As [`VerifyLayer::danger_observe_only`]. The inner service must take any body.
     ///
     /// # Errors
-    /// As [`VerifyLayer::danger_observe_only`].
+    /// Returns an error as [`VerifyLayer::danger_observe_only`] does.
     pub fn danger_observe_only(self) -> Result<ObserveLayer, ConfigError> {
         self.into_layer().danger_observe_only()
     }

@@ -88,7 +88,7 @@ impl HeaderSchemeBuilder {
         self
     }
 
-    /// The header that holds the key id, a [`KeyId`](crate::KeyId). It must be covered, by
+    /// Sets the header that holds the key id, a [`KeyId`](crate::KeyId). It must be covered, by
     /// [`Part::KeyId`]. No default: either this or [`fixed_key_id`](Self::fixed_key_id) must be
     /// given.
     pub fn key_id(mut self, header: impl Into<String>) -> Self {
@@ -108,23 +108,23 @@ impl HeaderSchemeBuilder {
         self
     }
 
-    /// The header that holds the signed time, in seconds since 1970. It must be covered, by
+    /// Sets the header that holds the signed time, in seconds since 1970. It must be covered, by
     /// [`Part::Time`].
     pub fn time(mut self, header: impl Into<String>) -> Self {
         self.time = Some((header.into(), TimeUnit::Seconds));
         self
     }
 
-    /// The header that holds the signed time, in milliseconds since 1970. It must be covered, by
-    /// [`Part::Time`].
+    /// Sets the header that holds the signed time, in milliseconds since 1970. It must be covered,
+    /// by [`Part::Time`].
     pub fn time_millis(mut self, header: impl Into<String>) -> Self {
         self.time = Some((header.into(), TimeUnit::Millis));
         self
     }
 
-    /// In how many digits every time is written: between 1 and 15. Seconds have 10 digits until the
-    /// year 2286, and milliseconds 13. Requests with another number of digits are refused.
-    /// Default: any number.
+    /// Sets in how many digits every time is written: between 1 and 15. Seconds have 10 digits
+    /// until the year 2286, and milliseconds 13. Requests with another number of digits are
+    /// refused. Default: any number.
     ///
     /// Such a time needs no delimiter behind it in the message.
     ///
@@ -175,7 +175,7 @@ impl HeaderSchemeBuilder {
         self
     }
 
-    /// The header that holds a nonce, new for each signed request: 1 to 256 visible ASCII
+    /// Sets the header that holds a nonce, new for each signed request: 1 to 256 visible ASCII
     /// characters. It must be covered, by [`Part::Nonce`].
     ///
     /// Default: none; the SHA-256 of the signed message then serves as the nonce, and two requests
@@ -185,8 +185,8 @@ impl HeaderSchemeBuilder {
         self
     }
 
-    /// The header that holds an event id, which the sender keeps over its retries: 1 to 256 visible
-    /// ASCII characters. It must be covered, by [`Part::Nonce`].
+    /// Sets the header that holds an event id, which the sender keeps over its retries: 1 to 256
+    /// visible ASCII characters. It must be covered, by [`Part::Nonce`].
     ///
     /// A retry that was signed again, with a later time, is then the same event. The id is
     /// remembered for at least [`event_horizon`](Self::event_horizon), counted again from each
@@ -196,15 +196,15 @@ impl HeaderSchemeBuilder {
         self
     }
 
-    /// For how long the sender may go on retrying an event: between 1 second and 1 year (checked
-    /// when a verifier is built). Default: 3 days. Without an [`event_id`](Self::event_id) it has
-    /// no effect.
+    /// Sets for how long the sender may go on retrying an event: between 1 second and 1 year
+    /// (checked when a verifier is built). Default: 3 days. Without an [`event_id`](Self::event_id)
+    /// it has no effect.
     pub fn event_horizon(mut self, horizon: Duration) -> Self {
         self.event_horizon = horizon;
         self
     }
 
-    /// The signed message: its parts, in order.
+    /// Sets the signed message: its parts, in order.
     ///
     /// ```
     /// use countersign::{HeaderScheme, Part};

@@ -67,13 +67,14 @@ pub enum Part {
 }
 
 impl Part {
-    /// Fixed text.
+    /// Returns a part of fixed text.
     #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())
     }
 
-    /// The method, which is one of these: between 1 and 16, none of which begins another.
+    /// Returns the part for a method that is one of these. Range: 1 to 16 methods, none of which
+    /// begins another.
     ///
     /// ```
     /// use countersign::{HeaderScheme, Part};
@@ -97,14 +98,15 @@ impl Part {
         Self::MethodOf(methods.into_iter().map(Into::into).collect())
     }
 
-    /// The path, which is always this one: as clients sign it, with its percent-encoding.
+    /// Returns the part for this path, as clients sign it, with its percent-encoding. Requests to
+    /// another path are refused.
     #[must_use]
     pub fn fixed_path(path: impl Into<String>) -> Self {
         Self::FixedPath(path.into())
     }
 
-    /// The path, in which this delimiter is neither raw nor percent-encoded: a punctuation
-    /// character of ASCII other than `/` and `%`.
+    /// Returns the part for a path that does not contain this delimiter, neither raw nor
+    /// percent-encoded. The delimiter is an ASCII punctuation character other than `/` and `%`.
     ///
     /// ```
     /// use countersign::{HeaderScheme, Part};
@@ -123,21 +125,21 @@ impl Part {
         Self::PathWithout(delimiter)
     }
 
-    /// The value of this header.
+    /// Returns the part for the value of this header.
     #[must_use]
     pub fn header(name: impl Into<String>) -> Self {
         Self::Header(name.into())
     }
 
-    /// The body, in a canonical form of JSON.
+    /// Returns the part for the body in a canonical form of JSON.
     #[must_use]
     pub fn canonical_body(form: impl Into<JsonForm>) -> Self {
         Self::CanonicalBody(form.into())
     }
 
-    /// A value that is signed and not sent, under a name of 1 to 64 lower-case letters, digits, `-`
-    /// and `_`: each side takes it from its own state, such as the version of a row. It is 1 to 256
-    /// visible ASCII characters.
+    /// Returns the part for a value that is signed and not sent: each side takes it from its own
+    /// state, such as the version of a row. The name has 1 to 64 lower-case letters, digits, `-`
+    /// and `_`. The value has 1 to 256 visible ASCII characters.
     ///
     /// The MAC can be compared only once the value is known: such a format needs
     /// [`Processing::InTransaction`](crate::Processing::InTransaction), and a handler that takes an
@@ -232,7 +234,7 @@ enum Member {
 }
 
 impl JsonObject {
-    /// An object without members, in this form.
+    /// Returns an object without members, in this form.
     pub fn new(form: impl Into<JsonForm>) -> Self {
         Self {
             form: form.into(),

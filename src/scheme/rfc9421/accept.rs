@@ -78,26 +78,26 @@ impl AcceptSignature {
         &self.components
     }
 
-    /// The nonce that it should have, for
+    /// Returns the nonce that the signature should have, for
     /// [`Signer::sign_with_nonce`](crate::Signer::sign_with_nonce): a challenge of this server.
     #[must_use]
     pub fn nonce(&self) -> Option<&str> {
         self.nonce.as_deref()
     }
 
-    /// The key that it should be made with.
+    /// Returns the key that the signature should be made with.
     #[must_use]
     pub fn key_id(&self) -> Option<&str> {
         self.key_id.as_deref()
     }
 
-    /// The tag that it should have.
+    /// Returns the tag that the signature should have.
     #[must_use]
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
-    /// A scheme that signs what is asked for, and what the default profile covers.
+    /// Returns a scheme that signs what is asked for, and what the default profile covers.
     ///
     /// # Errors
     /// Returns an error if another algorithm than `hmac-sha256` is asked for, or a component of a

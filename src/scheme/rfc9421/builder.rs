@@ -76,15 +76,15 @@ impl HttpMessageSignaturesBuilder {
         }
     }
 
-    /// The label under which requests are signed: lower-case letters, digits and `_-.*`, beginning
-    /// with a letter or `*`. It is not covered, and any is accepted. Default: `sig1`.
+    /// Sets the label under which requests are signed: lower-case letters, digits and `_-.*`,
+    /// beginning with a letter or `*`. It is not covered, and any is accepted. Default: `sig1`.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
-    /// The tag of the application: signatures of another tag, or of none, are passed over. Default:
-    /// none, and signatures that have one are passed over.
+    /// Sets the tag of the application: signatures of another tag, or of none, are passed over.
+    /// Default: none, and signatures that have one are passed over.
     ///
     /// Two services that share a key keep their signatures apart by it.
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
@@ -92,7 +92,7 @@ impl HttpMessageSignaturesBuilder {
         self
     }
 
-    /// The key id of signatures without `keyid`, under one agreed key: 1 to 128 visible ASCII
+    /// Sets the key id of signatures without `keyid`, under one agreed key: 1 to 128 visible ASCII
     /// characters. Default: none, and every signature must name its key.
     ///
     /// A signature that names another key is refused. A signature that is made under this profile names
@@ -116,7 +116,7 @@ impl HttpMessageSignaturesBuilder {
         self
     }
 
-    /// One more component that every signature must cover, and which therefore must be there.
+    /// Adds one more component that every signature must cover, and which therefore must be there.
     pub fn covers(mut self, component: Component) -> Self {
         if !self.required.contains(&component) {
             self.required.push(component);
@@ -124,7 +124,7 @@ impl HttpMessageSignaturesBuilder {
         self
     }
 
-    /// One more component that every response must cover, and which therefore must be there: a
+    /// Adds one more component that every response must cover, and which therefore must be there: a
     /// field of the response, or, with [`of_request`](Component::of_request), anything of the
     /// request that it answers.
     ///
@@ -143,14 +143,14 @@ impl HttpMessageSignaturesBuilder {
         self
     }
 
-    /// The digest that is written when signing; both are accepted. Default:
+    /// Sets the digest that is written when signing; both are accepted. Default:
     /// [`DigestAlgorithm::Sha256`].
     pub fn digest(mut self, algorithm: DigestAlgorithm) -> Self {
         self.digest = algorithm;
         self
     }
 
-    /// After what time a signature that is made expires by its own word: at least 1 second, in
+    /// Sets after what time a signature that is made expires by its own word: at least 1 second, in
     /// whole seconds. Default: none is said, and the receiver's window decides.
     pub fn expires_after(mut self, expires_after: Duration) -> Self {
         self.expires_after = Some(expires_after);

@@ -99,7 +99,7 @@ impl Component {
         })
     }
 
-    /// A header field.
+    /// Returns the component of a header field.
     ///
     /// # Errors
     /// Returns an error if this is not the name of a header.
@@ -125,7 +125,8 @@ impl Component {
         }))
     }
 
-    /// The same of the request that a response answers (`;req`); for responses only.
+    /// Returns the same component of the request that a response answers (`;req`). For responses
+    /// only.
     #[must_use]
     pub fn of_request(mut self) -> Self {
         self.0.req = true;

@@ -38,8 +38,8 @@ pub(super) struct Required<'s, C> {
 }
 
 impl Settings {
-    /// All signatures of a message that have our tag and say of themselves what is required. A bad
-    /// one blocks nothing, as long as there is a good one.
+    /// All signatures of a message that have our tag and say about themselves what is required. A
+    /// bad one blocks nothing, as long as there is a good one.
     pub(super) fn read<'h, C>(
         &self,
         headers: &'h HeaderMap,

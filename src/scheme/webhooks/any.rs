@@ -45,8 +45,8 @@ impl AnyPreset {
         self.0.sender.key_id
     }
 
-    /// The key id that deliveries are verified under: 1 to 128 visible ASCII characters (checked when
-    /// a verifier or a signer is built). Default: that of the preset.
+    /// Sets the key id that deliveries are verified under: 1 to 128 visible ASCII characters
+    /// (checked when a verifier or a signer is built). Default: that of the preset.
     ///
     /// The key id keeps deliveries apart in a shared store: see
     /// [`Stripe::key_id`](super::Stripe::key_id).

@@ -127,7 +127,7 @@ fn a50_an_id_that_cannot_be_read_is_no_missing_id() {
         assert_eq!(read(body.as_bytes()), Err(()), "{body}");
     }
     assert_eq!(read(b"{\"id\":\"\xff\"}"), Err(()));
-    // Neighbours say nothing of the id.
+    // Neighbours say nothing about the id.
     for body in [
         &br#"{"x":1e999,"id":"1"}"#[..],
         br#"{"x":{"\ud800":"\ud800"},"id":"1"}"#,

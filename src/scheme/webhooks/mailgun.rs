@@ -96,7 +96,7 @@ pub struct Mailgun {
 }
 
 impl Mailgun {
-    /// The format, with every default.
+    /// Returns the format with its defaults.
     #[must_use]
     pub fn new() -> Self {
         Self {

@@ -1,4 +1,5 @@
-//! The vocabulary of the catalogue: what a row says of a sender. A row is data; `format` reads it.
+//! The vocabulary of the catalogue: what a row says about a sender. A row is data; `format` reads
+//! it.
 
 use std::{borrow::Cow, time::Duration};
 

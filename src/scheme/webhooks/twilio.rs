@@ -141,14 +141,14 @@ enum Mode {
 }
 
 impl Twilio {
-    /// The format of webhooks with forms, and of those without a body.
+    /// Returns the format of webhooks with forms, and of those without a body.
     #[must_use]
     pub fn new() -> Self {
         Self::in_mode(Mode::Form)
     }
 
-    /// The format of webhooks with JSON, or with another body that is no form, at the one URL with
-    /// this path and query. `bodySHA256` behind it is the digest of the body.
+    /// Returns the format of webhooks with JSON, or with another body that is no form, at the one
+    /// URL with this path and query. `bodySHA256` behind it is the digest of the body.
     ///
     /// Path and query are those of the URL that is configured at Twilio, to the byte. The
     /// [public origin](crate::request::VerifierBuilder::public_origin) says the rest of the URL.

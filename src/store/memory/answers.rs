@@ -385,7 +385,7 @@ impl fmt::Debug for MemoryAnswers {
 }
 
 impl MemoryAnswersBuilder {
-    /// The most bytes that records may take up. Default: 256 MiB. Range: at least 64 KiB.
+    /// Sets the most bytes that records may take up. Default: 256 MiB. Range: at least 64 KiB.
     pub fn capacity_bytes(mut self, bytes: usize) -> Self {
         self.capacity = bytes;
         self
@@ -398,7 +398,7 @@ impl MemoryAnswersBuilder {
         self
     }
 
-    /// The clock that retentions and leases pass by. Default: the system's.
+    /// Sets the clock that retentions and leases pass by. Default: the system's.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self

@@ -21,14 +21,14 @@ use crate::{
 };
 
 impl MemoryStore {
-    /// A store by the system's clock, of at most 256 MiB, allocated as needed: room for some 12
-    /// million nonces. One key may hold half of them.
+    /// Returns a store by the system's clock, of at most 256 MiB, allocated as needed: room for
+    /// some 12 million nonces. One key may hold half of them.
     #[must_use]
     pub fn new() -> Self {
         MemoryStoreBuilder::default().build_in_range()
     }
 
-    /// A store with other settings.
+    /// Returns a builder of a store with other settings.
     #[must_use]
     pub fn builder() -> MemoryStoreBuilder {
         MemoryStoreBuilder::default()
@@ -70,8 +70,8 @@ impl MemoryStoreBuilder {
     /// The least number of shards, so that claims seldom meet at one lock.
     const MIN_SHARDS: usize = 16;
 
-    /// The most bytes that are allocated for nonces, leases and keys; allocated as needed, save
-    /// for one per cent. Default: 256 MiB.
+    /// Sets the most bytes that are allocated for nonces, leases and keys; allocated as needed,
+    /// save for one per cent. Default: 256 MiB.
     ///
     /// Reckon with 22 bytes for each nonce that is live at one time: all requests of 5 minutes and
     /// a little, at the default window.
@@ -151,7 +151,7 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// The store.
+    /// Builds the store.
     ///
     /// # Errors
     /// Returns an error if the capacity is less than [`MemoryStoreBuilder::MIN_CAPACITY_BYTES`], or

@@ -137,7 +137,7 @@ impl MemoryStore {
         self.len() == 0
     }
 
-    /// The bytes that are allocated for nonces, leases and keys: never more than
+    /// Returns the bytes that are allocated for nonces, leases and keys: never more than
     /// [`MemoryStoreBuilder::capacity_bytes`](crate::store::MemoryStoreBuilder::capacity_bytes).
     #[must_use]
     pub fn allocated_bytes(&self) -> usize {

@@ -115,7 +115,7 @@ impl PostgresAnswers {
     /// table.
     ///
     /// # Errors
-    /// As [`PostgresAnswersBuilder::open`].
+    /// Returns an error as [`PostgresAnswersBuilder::open`] does.
     pub async fn open(pool: PgPool) -> Result<Self, OpenError> {
         Self::builder().open(pool).await
     }
@@ -368,8 +368,8 @@ impl fmt::Debug for PostgresAnswers {
 }
 
 impl PostgresAnswersBuilder {
-    /// The most records that one key id of one namespace may have. Default: 1 million. Range: at
-    /// least 1. A record whose retention has passed does not count, a second later at most.
+    /// Sets the most records that one key id of one namespace may have. Default: 1 million. Range:
+    /// at least 1. A record whose retention has passed does not count, a second later at most.
     ///
     /// Each process counts what it records, and learns of what others record within a second. So a
     /// key can have more, by what other processes record for it in a second.

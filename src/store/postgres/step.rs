@@ -2,7 +2,7 @@
 
 use crate::{once::Claim, store::batched::Action};
 
-/// One step of a batch, of which no two are on the same nonce, but for those of two holders.
+/// One step of a batch, of which no two are on the same nonce, except those of two holders.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step<'a> {
     pub(super) claim: &'a Claim,

@@ -101,7 +101,7 @@ impl PostgresStore {
     /// Opens the store with the defaults of [`PostgresStoreBuilder`].
     ///
     /// # Errors
-    /// As [`PostgresStoreBuilder::open`].
+    /// Returns an error as [`PostgresStoreBuilder::open`] does.
     ///
     /// # Panics
     /// Panics outside of a Tokio runtime with its timer.
@@ -109,7 +109,7 @@ impl PostgresStore {
         Self::builder().open(options).await
     }
 
-    /// A store with other settings.
+    /// Returns a builder of a store with other settings.
     #[must_use]
     pub fn builder() -> PostgresStoreBuilder {
         PostgresStoreBuilder::default()
@@ -119,7 +119,7 @@ impl PostgresStore {
     /// commits a write. For a health check.
     ///
     /// # Errors
-    /// Why it cannot.
+    /// Returns an error if the store cannot be used.
     pub async fn check(&self) -> Result<(), StoreError> {
         check(&self.options, self.timeout).await.map(drop)
     }
@@ -227,7 +227,7 @@ impl PostgresStore {
         forgotten
     }
 
-    /// The same as [`extend_retention`](Self::extend_retention), without an open store.
+    /// Does the same as [`extend_retention`](Self::extend_retention), without an open store.
     ///
     /// # Errors
     /// Returns an error if the database refuses or cannot be reached.
@@ -244,9 +244,10 @@ impl PostgresStore {
     /// Drops what has expired, in batches of 1,000 rows, each in a transaction of its own; up to a
     /// million rows. Returns how many.
     ///
-    /// A store that is open does so by itself. If nonces are only consumed, call it every minute
-    /// or so, from any number of servers, one of which then does the work; nothing goes wrong where
-    /// nobody does, but for the table's growth. Rows are kept for a minute beyond their deadline.
+    /// An open store that makes claims does this by itself. If your service only consumes nonces,
+    /// call it about every minute, from any number of servers: one of them then does the work.
+    /// Without the call the table grows, and nothing else goes wrong. Rows are kept for a minute
+    /// beyond their deadline.
     ///
     /// ```no_run
     /// # async fn f(pool: sqlx::PgPool) {
@@ -272,7 +273,7 @@ impl PostgresStore {
     }
 }
 
-/// A failure here tells nothing of the database.
+/// A failure here says nothing about the database.
 async fn close(connection: PgConnection) {
     let _ = connection.close().await;
 }
@@ -298,7 +299,7 @@ async fn check(options: &PgConnectOptions, wait: Duration) -> Result<String, Sto
         let sql = AssertSqlSafe(in_transaction(&sql, wait));
         let run = sqlx::raw_sql(sql).fetch_all(&mut connection).await;
         let rows = run.map_err(error::of_driver);
-        // A failure here tells nothing of the database.
+        // A failure here says nothing about the database.
         let _ = connection.close().await;
         let rows = rows?;
         let mut identities = rows.iter().map(|row| row.try_get("identity"));
@@ -384,7 +385,7 @@ impl PostgresStoreBuilder {
         )?;
         ConfigError::unless_wait(wait, "a PostgreSQL store")?;
         check_quota(self.records_of_a_key)?;
-        // Nothing here is a float, and poolers know nothing of this parameter.
+        // Nothing here is a float, and poolers know nothing about this parameter.
         let options = options.extra_float_digits(None);
         let identity = check(&options, wait).await?;
         let retentions = Arc::new(Retentions::default());

@@ -57,7 +57,7 @@ impl RedisStore {
     /// Connects to the one server at `url`, with the defaults of [`RedisStoreBuilder`].
     ///
     /// # Errors
-    /// As [`RedisStoreBuilder::open`].
+    /// Returns an error as [`RedisStoreBuilder::open`] does.
     ///
     /// # Panics
     /// Panics outside of a Tokio runtime with its timer.
@@ -65,7 +65,7 @@ impl RedisStore {
         Self::builder().open(url).await
     }
 
-    /// A store with other settings.
+    /// Returns a builder of a store with other settings.
     #[must_use]
     pub fn builder() -> RedisStoreBuilder {
         RedisStoreBuilder::default()
@@ -271,8 +271,8 @@ impl RedisStoreBuilder {
     /// host and port do not matter.
     ///
     /// # Errors
-    /// As [`RedisStoreBuilder::open`], if no Sentinel is named, and if no Sentinel knows the
-    /// master.
+    /// Returns an error as [`RedisStoreBuilder::open`] does; if no Sentinel is named; and if no
+    /// Sentinel knows the master.
     ///
     /// # Panics
     /// Panics outside of a Tokio runtime with its timer.
@@ -298,7 +298,7 @@ impl RedisStoreBuilder {
     /// Connects to all masters of the cluster that one of these servers belongs to.
     ///
     /// # Errors
-    /// As [`RedisStoreBuilder::open`], and if no server is named.
+    /// Returns an error as [`RedisStoreBuilder::open`] does, and if no server is named.
     ///
     /// # Panics
     /// Panics outside of a Tokio runtime with its timer.

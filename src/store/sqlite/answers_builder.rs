@@ -29,7 +29,7 @@ impl SqliteAnswers {
     /// tables.
     ///
     /// # Errors
-    /// As [`SqliteAnswersBuilder::open`].
+    /// Returns an error as [`SqliteAnswersBuilder::open`] does.
     pub async fn open(pool: SqlitePool) -> Result<Self, OpenError> {
         Self::builder().open(pool).await
     }
@@ -53,15 +53,15 @@ impl Default for SqliteAnswersBuilder {
 const FULL: i64 = 2;
 
 impl SqliteAnswersBuilder {
-    /// The most records that one key id of one namespace may have. Default: 1 million. Range: at
-    /// least 1. A key at this number is served again as soon as the retention of a record has
+    /// Sets the most records that one key id of one namespace may have. Default: 1 million. Range:
+    /// at least 1. A key at this number is served again as soon as the retention of a record has
     /// passed.
     pub fn records_of_a_key(mut self, records: u64) -> Self {
         self.records_of_a_key = records;
         self
     }
 
-    /// The clock that retentions and leases pass by. Default: the system's. All processes that
+    /// Sets the clock that retentions and leases pass by. Default: the system's. All processes that
     /// share the database need the same.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);

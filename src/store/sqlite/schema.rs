@@ -253,7 +253,7 @@ pub(super) async fn check(
     let run = sqlx::raw_sql(sql).execute(&mut connection).await;
     run.map_err(error::of_driver)?;
     commit(&mut connection).await?;
-    // A failure here tells nothing of the database.
+    // A failure here says nothing about the database.
     let _ = connection.close().await;
     Ok(())
 }

@@ -126,7 +126,7 @@ impl SqliteStore {
     /// does not exist.
     ///
     /// # Errors
-    /// As [`SqliteStoreBuilder::open`].
+    /// Returns an error as [`SqliteStoreBuilder::open`] does.
     ///
     /// # Panics
     /// Panics outside of a Tokio runtime with its timer.
@@ -134,7 +134,7 @@ impl SqliteStore {
         Self::builder().open(path).await
     }
 
-    /// A store with other settings.
+    /// Returns a builder of a store with other settings.
     #[must_use]
     pub fn builder() -> SqliteStoreBuilder {
         SqliteStoreBuilder::default()
@@ -144,7 +144,7 @@ impl SqliteStore {
     /// tables, and commits a write. For a health check.
     ///
     /// # Errors
-    /// Why it cannot; also when the lock, or the answer, takes longer than
+    /// Returns an error if the store cannot be used, or if the lock or the answer takes longer than
     /// [`SqliteStoreBuilder::timeout`].
     pub async fn check(&self) -> Result<(), StoreError> {
         let checked = timeout(self.timeout, schema::check(&self.options, self.timeout));
@@ -265,8 +265,8 @@ impl SqliteStore {
         forgotten
     }
 
-    /// The same as [`extend_retention`](Self::extend_retention), in a database of yours in whose
-    /// transactions nonces are consumed.
+    /// Does the same as [`extend_retention`](Self::extend_retention), in a database of yours in
+    /// whose transactions nonces are consumed.
     ///
     /// # Errors
     /// Returns an error if the database gives no answer.
@@ -349,7 +349,7 @@ impl SqliteStore {
     }
 }
 
-/// A failure here tells nothing of the database.
+/// A failure here says nothing about the database.
 async fn close(connection: SqliteConnection) {
     let _ = connection.close().await;
 }
@@ -378,8 +378,8 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(2);
 const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
 impl SqliteStoreBuilder {
-    /// The most records that are held, by all processes that share the file, and those included
-    /// whose deadline has passed but which have not been swept yet. Default: 10 million.
+    /// Sets the most records that are held, by all processes that share the file, and those
+    /// included whose deadline has passed but which have not been swept yet. Default: 10 million.
     ///
     /// Reckon with 60 bytes of the disk for each, and 64 MiB for the log.
     #[must_use]
@@ -404,8 +404,8 @@ impl SqliteStoreBuilder {
         self
     }
 
-    /// The clock that deadlines and leases pass by. Default: the system's. All processes that share
-    /// the file need the same.
+    /// Sets the clock that deadlines and leases pass by. Default: the system's. All processes that
+    /// share the file need the same.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);

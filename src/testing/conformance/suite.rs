@@ -16,7 +16,7 @@ impl Broken {
         Self(broken)
     }
 
-    /// The names of the checks, each a promise that was broken.
+    /// Returns the names of the checks that failed. Each name is a promise that was broken.
     pub fn checks(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().map(|(check, _)| *check)
     }

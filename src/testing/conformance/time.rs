@@ -12,14 +12,14 @@ use crate::{
 pub struct Time(pub(super) Option<ManualClock>);
 
 impl Time {
-    /// The time of the host, or of a server whose clock is within a second of it. Time passes by
-    /// itself, and the checks take some 20 seconds.
+    /// Says that the store uses the clock of the host, or of a server within a second of it. The
+    /// checks wait for time to pass, and take about 20 seconds.
     #[must_use]
     pub fn real() -> Self {
         Self(None)
     }
 
-    /// The time of this clock, which the store was given. Leases may go by a clock of their own.
+    /// Says that the store uses this clock. Its leases may use another clock.
     #[must_use]
     pub fn manual(clock: ManualClock) -> Self {
         Self(Some(clock))

@@ -201,7 +201,7 @@ async fn a_handler_that_blocks_its_thread_is_renewed() {
     assert_eq!(answer.await.unwrap().said().0, 201);
 }
 
-/// A handler that says nothing of the intention, behind a store that fails so often.
+/// A handler that says nothing about the intention, behind a store that fails so often.
 async fn released_by(fails: usize) -> (Server, Arc<Faulty>) {
     let clock = common::clock();
     let store = Arc::new(Faulty::new(&clock));

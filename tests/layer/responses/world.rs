@@ -87,7 +87,7 @@ pub fn moved() -> Response<Bytes> {
         .unwrap()
 }
 
-/// Returns what becomes of a response.
+/// Returns what happens to a response.
 pub async fn judge(
     verifier: &ResponseVerifier,
     request: &Parts,

@@ -155,7 +155,7 @@ async fn what_hyper_writes_as_date_is_followed() {
 #[tokio::test]
 async fn after_a_restart_of_the_store_the_later_of_both_times_is_signed() {
     for format in Format::ALL {
-        // Seconds from the store's start to now, and from now to our clock: what becomes of it, and
+        // Seconds from the store's start to now, and from now to our clock: what happens to it, and
         // what was signed in the end.
         for (since_start, ours, verdict, signed) in [
             (10, -60, accepted("{}"), Some(10)),
@@ -383,7 +383,7 @@ async fn two_dates_are_none() {
     assert_eq!(calls, 1);
 }
 
-/// Answers that ask for nothing, by their path; each would be followed but for one thing.
+/// Answers that ask for nothing, by their path; each would be followed except one thing.
 fn answers() -> Vec<(&'static str, Response<Body>)> {
     let asks = || problem(StatusCode::UNAUTHORIZED, "signature_expired", DATE_NOW);
     let with = |change: fn(&mut Response<Full<Bytes>>)| {

@@ -1,4 +1,4 @@
-//! `SignLayer`: what becomes of a request's body, and what is not sent.
+//! `SignLayer`: what happens to a request's body, and what is not sent.
 
 use std::{
     convert::Infallible,

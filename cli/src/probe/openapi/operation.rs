@@ -125,7 +125,7 @@ fn template(
     })
 }
 
-/// Percent-encoded, but for the names of identifiers that are filled in later.
+/// Percent-encoded, except the names of identifiers that are filled in later.
 fn encoded(text: &str) -> String {
     if ["{uuid}", "{n}", "{now}"].contains(&text) {
         return text.to_owned();

@@ -1,4 +1,4 @@
-//! Single values, and what is said of them.
+//! Single values, and what is said about them.
 
 use std::{ops::Range, path::Path, time::Duration};
 
@@ -89,7 +89,7 @@ pub(super) fn is_set(written: Option<&Spanned<bool>>) -> bool {
     written.is_some_and(|set| *set.get_ref())
 }
 
-/// Returns what another reader says of a value in the file.
+/// Returns what another reader says about a value in the file.
 pub(super) fn fault_of(at: Range<usize>, failure: Failure) -> Fault {
     let Failure {
         what, why, advice, ..

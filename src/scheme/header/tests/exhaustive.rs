@@ -217,7 +217,7 @@ impl Parsers<'_> {
 }
 
 /// Over all descriptions of up to four parts, in which no part appears twice: what is accepted can
-/// be taken apart in one way only, and what is refused could have been, but for a few.
+/// be taken apart in one way only, and what is refused could have been, except a few.
 #[test]
 fn the_check_is_exact_for_short_descriptions_but_for_a_few_that_it_refuses() {
     let (mut accepted, mut refused, mut strict) = (0, 0, Vec::new());

@@ -73,8 +73,8 @@ pub(in super::super) static SVIX: Sender = Sender {
 };
 
 impl StandardWebhooks {
-    /// The same under the names that Svix gives to the headers: `svix-id`, `svix-timestamp`,
-    /// `svix-signature`. The key id is `svix`, unless another is chosen.
+    /// Returns the same format under the names that Svix gives to the headers: `svix-id`,
+    /// `svix-timestamp`, `svix-signature`. The key id is `svix`, unless another is chosen.
     #[must_use]
     pub fn svix() -> Self {
         Self(Webhooks::of(&SVIX))
