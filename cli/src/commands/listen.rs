@@ -209,7 +209,7 @@ async fn open_keep(
     };
     let (keep, first_id) = Keep::open(path, setting).await?;
     printer.warn(&format!(
-        "`{}` will hold requests that may still be good; only you can read it, delete it after use",
+        "`{}` will contain requests that may still be valid; only you can read it; delete it after use",
         path.display()
     ));
     Ok((Some(keep), first_id))

@@ -242,12 +242,12 @@ fn lines(status: &StoreStatus) -> Vec<String> {
     let whole = [
         number("version of the tables", status.version),
         number("records", status.records),
-        number("leases that have not ended", status.leases),
+        number("leases in use", status.leases),
         moment("first deadline of a record", status.first_deadline),
         moment("last deadline of a record", status.last_deadline),
-        moment("vouches for what was signed after", status.since),
-        moment("refuses what was signed up to", status.accepted_up_to),
-        moment("refuses what has a deadline up to", status.dropped_up_to),
+        moment("accepts requests that were signed after", status.since),
+        moment("refuses requests that were signed up to", status.accepted_up_to),
+        moment("refuses requests with a deadline up to", status.dropped_up_to),
     ];
     let namespaces = status.namespaces.iter().map(|namespace| {
         let raised = namespace.raised_at.map(time::show);

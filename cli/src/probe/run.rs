@@ -81,7 +81,7 @@ impl Run<'_> {
     /// Why a check is not run, if it is not.
     fn left_out(&self, check: &Check, report: &Report) -> Option<(Outcome, &'static str)> {
         if matches!(check.how, How::Waits(_)) && !self.waits {
-            return Some((Outcome::NotRun, "it waits: add --wait"));
+            return Some((Outcome::NotRun, "takes minutes: add --wait"));
         }
         let is_replay = check.id == "replay" || REPLAYED.contains(&check.id);
         // Callbacks of Twilio, for example, name neither a time nor an event.
@@ -94,7 +94,7 @@ impl Run<'_> {
             .iter()
             .any(|found| found.check.id == "replay");
         (is_replayed && REPLAYED.contains(&check.id))
-            .then_some((Outcome::NotRun, "`replay` says it already"))
+            .then_some((Outcome::NotRun, "`replay` has found it already"))
     }
 
     async fn check(&mut self, check: &'static Check, report: &mut Report) -> Result<(), Stop> {

@@ -72,7 +72,7 @@ impl Run<'_> {
         }
         if outcome == Outcome::NotApplicable {
             note =
-                note.or_else(|| Some("this scheme or request has nothing of the kind".to_owned()));
+                note.or_else(|| Some("this scheme or request has no such part".to_owned()));
         }
         report.end(outcome, note);
         Ok(())
@@ -210,7 +210,7 @@ impl Run<'_> {
         if let Some(why) = measured.inconclusive {
             report.end(Outcome::Inconclusive, Some(why));
         } else if measured.count > 0 || is_late {
-            let why = "the endpoint takes a request that is signed again for a new one";
+            let why = "the endpoint treats a request that is signed again as a new request";
             report.end(Outcome::NotApplicable, Some(why.to_owned()));
         } else {
             self.raced(check, make, 1, report).await?;

@@ -46,7 +46,7 @@ fn what_was_kept_is_verified_later_as_of_when_it_came() {
     }
     let (said, code) = listening.stop();
     assert_eq!(code, Some(0));
-    let warning = "warning: `kept.db` will hold requests that may still be good";
+    let warning = "warning: `kept.db` will contain requests that may still be valid";
     assert!(said.contains(warning), "{said}");
 
     // Numbers go on where they ended, and the permissions of a file are taken back.

@@ -58,7 +58,7 @@ checks! {
         "An attacker who captured a request can change these parts before it is used."
     "uncovered-time" Info CWE-294 Authentication COVER Read(open::time);
         "The scheme covers no time";
-        "A captured request has no age, and stays good for as long as the secret."
+        "A captured request has no age, and stays valid for as long as the secret."
     "replay" High CWE-294 Authentication CLAIM Once(replay::again);
         "The same request acts again";
         "An attacker who captured one request repeats its effect at will."
@@ -77,55 +77,55 @@ checks! {
          its effect."
     "event-signed-again" High CWE-837 BusinessFlows CLAIM Once(replay::event_signed_again);
         "A retry of an event acts again";
-        "Nothing but a sender that retries is needed for an event to act twice."
+        "A sender that retries is enough for an event to act twice."
     "event-race" High CWE-367 BusinessFlows LOCK RacedIfKnown(replay::event_at_once);
         "One event acts several times if its requests come at the same moment";
         "A client multiplies an effect that it may have once, by asking for it several times at once."
     "nonce-reused" Medium CWE-323 Authentication CLAIM Once(replay::nonce_reused);
-        "A nonce is good for several requests";
+        "A nonce is accepted for several requests";
         "A sender that repeats nonces is not noticed, and its requests can be confused."
     "altered-body" Critical CWE-345 ObjectLevel BYTES Once(body::other_value);
-        "The body is not what was signed";
+        "A changed body is accepted";
         "An attacker who captured a request changes its content."
     "altered-path" Critical CWE-639 ObjectLevel BYTES Once(forged::path);
-        "The path is not what was signed";
+        "A changed path is accepted";
         "An attacker who captured a request sends it to another resource."
     "altered-query" High CWE-639 ObjectLevel BYTES Once(forged::query);
-        "The query is not what was signed";
+        "A changed query is accepted";
         "An attacker who captured a request changes its parameters."
     "altered-method" High CWE-650 ObjectLevel BYTES Once(forged::method);
-        "The method is not what was signed";
+        "A changed method is accepted";
         "An attacker who captured a request turns it into another operation."
     "altered-authority" Low CWE-346 Misconfiguration BYTES Once(forged::authority);
-        "The host is not what was signed";
-        "A request to one host is good at another that has the same secret."
+        "A changed host is accepted";
+        "A request to one host is valid at another that has the same secret."
     "altered-header" High CWE-345 ObjectLevel BYTES Once(forged::header);
-        "A covered header is not what was signed";
+        "A changed covered header is accepted";
         "An attacker who captured a request changes the header, such as the tenant or the kind of the content."
     "altered-time" High CWE-345 Authentication TIME Once(forged::time);
-        "The time is not what was signed";
+        "A changed time is accepted";
         "An attacker who captured a request gives it a new time."
     "altered-nonce" High CWE-345 Authentication COVER Once(forged::nonce);
-        "The nonce is not what was signed";
-        "An attacker who captured a request makes a new one of it, as often as they like."
+        "A changed nonce is accepted";
+        "An attacker sends a captured request again with new nonces, as often as they like."
     "altered-key-id" High CWE-347 Authentication SIGNATURE Once(forged::key_id);
-        "The key id is not what was signed";
-        "A request counts as that of another key."
+        "A changed key id is accepted";
+        "A request counts as a request of another key."
     "path-identity" High CWE-367 ObjectLevel IDENTITY Once(forged::path_against_body);
-        "The path decides, and the signature covers another resource";
+        "The path chooses another resource than the signed body";
         "An attacker who captured a request, or may act on one resource, acts on any other."
     "time-stale" High CWE-613 Authentication TIME Once(time::stale);
         "Old requests are accepted";
-        "A captured request stays good, also after the endpoint has forgotten it."
+        "A captured request stays valid, even after the endpoint has forgotten it."
     "time-future" Medium CWE-613 Authentication TIME Once(time::future);
-        "Requests of the future are accepted";
-        "A request can be made today that is good for longer than the window."
+        "Requests with a time in the future are accepted";
+        "A request can be signed today that is valid for longer than the window."
     "time-malformed" Medium CWE-1286 Authentication TIME Once(time::malformed);
         "Times in another form are accepted";
-        "A time that is read in two ways is good for longer than the window, or is forgotten too early."
+        "A time that is read in two ways is valid for longer than the window, or is forgotten too early."
     "time-missing" High CWE-294 Authentication TIME Once(time::missing);
         "Requests without a time are accepted";
-        "An attacker takes the time out of a captured request, and it no longer gets old."
+        "An attacker removes the time from a captured request, which then never expires."
     "signature-missing" Critical CWE-306 Authentication SIGNATURE Once(signature::missing);
         "Requests without a signature are accepted";
         "Nobody needs the secret."
@@ -137,7 +137,7 @@ checks! {
         "The weakest algorithm decides how safe the signature is."
     "unsigned-way" Critical CWE-288 Authentication SIGNATURE Once(way::unsigned);
         "There is a way in without a signature";
-        "Nobody needs the secret on this way."
+        "Nobody needs the secret for this way."
     "json-duplicate-keys" High CWE-436 ObjectLevel BYTES Once(body::duplicate_keys);
         "JSON with a key twice has the signature of JSON with the key once";
         "The signature is checked with one value, and another part of the application may read the other."
@@ -152,7 +152,7 @@ checks! {
         "Strangers keep connections and workers of the server busy."
     "window-memory" High CWE-294 Authentication CLAIM Waits(replay::after_most_of_the_window);
         "A request acts again before its signature expires";
-        "An attacker waits until the endpoint has forgotten a request that is still good."
+        "An attacker waits until the endpoint has forgotten a request that is still valid."
 }
 
 #[cfg(test)]
