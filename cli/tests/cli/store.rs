@@ -109,8 +109,7 @@ fn an_event_is_forgotten_by_its_id() {
     let said = session.stdout(&format!("{forget} --danger-accept-again"));
     assert!(
         said.starts_with(
-            "forgotten: 1 of event evt_1 of key stripe in namespace all. Whoever has one of these \
-             requests can send it again: it is accepted and handled once more, until "
+            "forgotten: 1 of event evt_1 of key stripe in namespace all. Until "
         ),
         "{said}"
     );
