@@ -210,7 +210,7 @@ fn a_slow_state_costs_no_more_requests() {
     });
     let help = session.run("countersign probe --help");
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(help.contains("Two valid requests are sent first"), "{help}");
+    assert!(help.contains("first sends two valid requests"), "{help}");
 }
 
 /// The last moment of the window is met, although the state is slow to read.
