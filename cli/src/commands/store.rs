@@ -246,8 +246,14 @@ fn lines(status: &StoreStatus) -> Vec<String> {
         moment("first deadline of a record", status.first_deadline),
         moment("last deadline of a record", status.last_deadline),
         moment("accepts requests that were signed after", status.since),
-        moment("refuses requests that were signed up to", status.accepted_up_to),
-        moment("refuses requests with a deadline up to", status.dropped_up_to),
+        moment(
+            "refuses requests that were signed up to",
+            status.accepted_up_to,
+        ),
+        moment(
+            "refuses requests with a deadline up to",
+            status.dropped_up_to,
+        ),
     ];
     let namespaces = status.namespaces.iter().map(|namespace| {
         let raised = namespace.raised_at.map(time::show);

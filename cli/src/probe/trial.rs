@@ -71,8 +71,7 @@ impl Run<'_> {
             note = Some("valid requests were refused by then, too".to_owned());
         }
         if outcome == Outcome::NotApplicable {
-            note =
-                note.or_else(|| Some("this scheme or request has no such part".to_owned()));
+            note = note.or_else(|| Some("this scheme or request has no such part".to_owned()));
         }
         report.end(outcome, note);
         Ok(())

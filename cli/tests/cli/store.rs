@@ -108,9 +108,7 @@ fn an_event_is_forgotten_by_its_id() {
     );
     let said = session.stdout(&format!("{forget} --danger-accept-again"));
     assert!(
-        said.starts_with(
-            "forgotten: 1 of event evt_1 of key stripe in namespace all. Until "
-        ),
+        said.starts_with("forgotten: 1 of event evt_1 of key stripe in namespace all. Until "),
         "{said}"
     );
     assert_eq!(proxied.send(&signed).status(), 200);
