@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let addr = listener.local_addr()?;
 
-    // GitHub signs no time, so that a delivery is fresh for ever: in production, take a store that
+    // GitHub signs no time, so that a delivery is fresh forever: in production, take a store that
     // survives a restart, and give this service a `namespace` in it.
     let layer = VerifyLayer::builder(GitHub::new())
         .secret(SECRET)

@@ -70,7 +70,7 @@ fn envelopes() -> Result<Envelopes, ConfigError> {
     envelopes_with(KeyRing::new().with("2026-11", "a secret of this service alone")?)
 }
 
-/// No sender has a secret of this ring: whoever has one can write jobs.
+/// No sender has a secret of this ring: anybody who has one can write jobs.
 fn envelopes_with(keys: KeyRing) -> Result<Envelopes, ConfigError> {
     PayloadEnvelope::builder("ship-order")
         .keys(keys)

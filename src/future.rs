@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(answer.unwrap(), 7);
     }
 
-    /// A future that waited for ever would hang a caller that polls it by mistake.
+    /// A future that waited forever would hang a caller that polls it by mistake.
     #[tokio::test]
     async fn an_answer_is_given_once() {
         for again in [

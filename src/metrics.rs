@@ -144,7 +144,7 @@ pub(crate) fn rejected(code: &'static str) {
     metrics::counter!(REJECTIONS, "code" => code).increment(1);
 }
 
-/// So many bytes of a body have arrived.
+/// Counts bytes of a body that have arrived.
 #[inline]
 #[cfg_attr(not(feature = "metrics"), expect(unused_variables))]
 pub(crate) fn body_charged(bytes: usize) {
@@ -152,7 +152,7 @@ pub(crate) fn body_charged(bytes: usize) {
     metrics::gauge!(BUDGET).increment(to_f64(bytes));
 }
 
-/// So many bytes of a body are done with.
+/// Counts bytes of a body that are no longer held.
 #[inline]
 #[cfg_attr(not(feature = "metrics"), expect(unused_variables))]
 pub(crate) fn body_released(bytes: usize) {

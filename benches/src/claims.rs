@@ -27,7 +27,8 @@ pub fn claim(n: u64) -> Claim {
     )
 }
 
-/// The time for one of `count` claims, each new, with so many in flight; and how long each waited.
+/// The time for one of `count` claims, each new, with this many in flight; and how long each
+/// waited.
 pub async fn time<F: Future<Output = ()> + Send>(
     in_flight: u64,
     first: u64,

@@ -60,9 +60,9 @@ impl Written {
 /// How requests are spread over connections.
 #[derive(Clone, Copy)]
 pub enum Connections {
-    /// So many are opened once, and each carries its share.
+    /// This many are opened once, and each carries its share.
     Kept(usize),
-    /// So many at a time, each for one request.
+    /// This many at a time, each for one request.
     ForOne(usize),
 }
 

@@ -114,7 +114,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts a proxy on the second processor, in a folder of its own. It takes so many connections.
+    /// Starts a proxy on the second processor, in a folder of its own. It takes this many
+    /// connections.
     pub fn start(proxied: Proxied, folder: &Path, upstream: &Path, connections: usize) -> Self {
         fs::create_dir_all(folder).expect("a folder");
         // Each thread and process that this thread starts runs on the same processor.

@@ -143,7 +143,7 @@ impl Requests {
         Self { make, shared }
     }
 
-    /// Signs so many now.
+    /// Signs this many now.
     pub fn take(&mut self, count: usize) -> Vec<Written> {
         let write = |_| Written::new(&(self.make)(), &self.shared);
         (0..count).map(write).collect()

@@ -13,15 +13,17 @@ use crate::body::BodyLimits;
 /// A layer that signs every request of an HTTP client.
 ///
 /// # The steps of a request
-/// 1. Its body may be any [`Body`](http_body::Body). It is read whole, within limits of size and
-///    time, because the signature is in the head; a body of one frame is not copied. Trailers are
-///    dropped.
-/// 2. It is signed under the [present key](Signer::rotate), with the present time and a new nonce.
-/// 3. The client sends it with a `Full<Bytes>` as its body. The answer is given back as it is.
+/// 1. The layer reads the whole body, which can be any [`Body`](http_body::Body), within limits of
+///    size and time, because the signature is in the head. A body of one frame is not copied.
+///    Trailers are dropped.
+/// 2. The layer signs the request under the [current key](Signer::rotate), with the current time
+///    and a new nonce.
+/// 3. The client sends the request with a `Full<Bytes>` as its body. The layer returns its answer
+///    unchanged.
 ///
 /// A request that cannot be signed is not sent: the error is a
-/// [`SignError`](crate::error::SignError). An error of the client comes boxed as it is. Either is
-/// found by `downcast_ref`.
+/// [`SignError`](crate::error::SignError). An error of the client is boxed. `downcast_ref` finds
+/// either.
 ///
 /// # Position
 /// - Nearest to the client: what is covered must be there when it is signed, such as headers that

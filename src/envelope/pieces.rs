@@ -52,7 +52,7 @@ impl Writer {
         self.0.push(number.to_le_bytes()[0]);
     }
 
-    /// So many bytes, of which the first is the greatest.
+    /// Writes a number as `len` bytes, the most significant first.
     pub(super) fn fixed(&mut self, number: u64, len: usize) {
         let bytes = number.to_be_bytes();
         self.0.extend(bytes.iter().skip(bytes.len() - len));

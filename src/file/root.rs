@@ -238,7 +238,7 @@ mod tests {
 
     use super::*;
 
-    /// Files on a folder that does not answer are hashed for ever.
+    /// Files on a folder that does not answer are hashed forever.
     #[tokio::test(start_paused = true)]
     async fn others_are_refused_while_all_permits_are_held() {
         let folder = tempfile::tempdir().unwrap();

@@ -84,7 +84,7 @@ impl Message {
         }
     }
 
-    /// An empty message, with room for so many bytes and parts.
+    /// An empty message, with room for this many bytes and parts.
     pub(crate) fn with_room(bytes: usize, parts: usize) -> Self {
         Self {
             bytes: Vec::with_capacity(bytes),

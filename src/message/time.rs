@@ -10,7 +10,7 @@ pub(crate) enum TimeUnit {
     Rfc3339,
 }
 
-/// The digits of [`Timestamp::MAX`] in milliseconds: no number of so many digits overflows.
+/// The digits of [`Timestamp::MAX`] in milliseconds: no number of this many digits overflows.
 pub(crate) const MAX_DIGITS: usize = 15;
 
 impl TimeUnit {

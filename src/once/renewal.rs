@@ -140,7 +140,7 @@ impl<H: Hold> Held<H> {
         }
     }
 
-    /// Renews it, if nobody has begun to end it; then it waits for ever.
+    /// Renews it, if nobody has begun to end it; then it waits forever.
     async fn renew(&self) -> Step {
         if !self.take_turn() {
             return pending().await;

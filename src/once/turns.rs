@@ -29,7 +29,8 @@ struct Line {
     used: Mutex<Vec<[u8; 32]>>,
 }
 
-/// So many identities of one message are known to be used. Others are asked for in the database.
+/// The most identities of one message that are remembered as used. Others are looked up in the
+/// database.
 const USED: usize = Claim::OPEN_PLACES;
 
 /// Ends when it is dropped, and the next in line has its turn.

@@ -127,7 +127,7 @@ async fn cost(scheme: &Counting, body: &'static [u8]) -> (RejectionKind, usize, 
     cost_under(1, scheme, body).await
 }
 
-/// The same, with so many secrets under the known key.
+/// The same, with this many secrets under the known key.
 async fn cost_under(
     secrets: usize,
     scheme: &Counting,

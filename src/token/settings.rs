@@ -38,7 +38,7 @@ pub(super) struct Settings {
 
 impl Settings {
     /// Returns whole seconds, as they are written. The time is not later than now, unless the store
-    /// would refuse the token for ever as one that it may have forgotten.
+    /// would refuse the token forever as one that it may have forgotten.
     pub(super) fn issued_at(&self, now: Timestamp) -> Result<Timestamp, SignError> {
         let issued_at = Timestamp::from_secs(now.as_secs()).unwrap_or(now);
         let refused = self.memory.refuses_until(self.freshness.max_skew);

@@ -1,4 +1,4 @@
-//! Row 42: a signed refusal is final only if it says so, of the very request that was sent.
+//! Row 42: a signed refusal is final only if it says so, of the request that was sent.
 
 use std::{
     net::SocketAddr,

@@ -93,7 +93,7 @@ impl Strangers {
     }
 }
 
-/// Returns how many of so many genuine deliveries of each size pass under the attack.
+/// Returns how many of this many genuine deliveries of each size pass under the attack.
 async fn served_under_attack(target: &Target, each: usize) -> [usize; 2] {
     let strangers = Strangers::start(target).await;
     let mut served = [0; 2];

@@ -1,6 +1,7 @@
-//! Rows 28, 36 and 37 at random: copies of a few requests at once, each given up after so many polls or
-//! not at all, whose handlers succeed, fail and panic. In each processing a request succeeds at most
-//! once, and in the end the server answers as it did before: nothing waits for ever.
+//! Rows 28, 36 and 37 at random: copies of a few requests at once, each given up after this many
+//! polls or not at all, whose handlers succeed, fail and panic. In each processing a request
+//! succeeds at most once, and in the end the server answers as it did before: nothing waits
+//! forever.
 
 use std::{
     collections::BTreeMap,
@@ -38,7 +39,7 @@ use crate::{
 
 /// How the handlers of a request come to their end.
 const ENDINGS: [&str; 3] = ["succeeds", "fails", "panics"];
-/// So many handlers may run at once.
+/// This many handlers may run at once.
 const AT_ONCE: usize = 2;
 
 /// One of the requests, and after how many polls its sender gives up.
@@ -290,8 +291,8 @@ mod in_transaction {
         }
     }
 
-    /// In a file: sqlx closes a connection if whoever waits for it gives up, and a database in memory
-    /// ends with its only connection.
+    /// In a file: sqlx closes a connection if its caller gives up, and a database in
+    /// memory ends with its only connection.
     async fn database() -> (SqlitePool, TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let file = SqliteConnectOptions::new()

@@ -150,7 +150,7 @@ async fn handled(target: &Target, request: &http::Request<String>, status: u16) 
 /// Claims, effects and the answer to a copy, after a request was dropped.
 type Given = (usize, usize, (u16, String));
 
-/// The request is given up after so many polls, for each number of polls until it is done, and a
+/// The request is given up after this many polls, for each number of polls until it is done, and a
 /// copy is sent each time.
 async fn given_up_at_every_point(make: impl Fn() -> Target) -> Result<Vec<Given>, Breach> {
     let mut given = Vec::new();
@@ -720,7 +720,7 @@ impl<S: NonceStore> LeaseStore for Unrenewed<S> {
     }
 }
 
-/// Forgets whose a lease is: whoever comes completes or releases it.
+/// Forgets whose a lease is: anybody who comes completes or releases it.
 #[derive(Default)]
 struct Unfenced {
     records: Mutex<HashMap<[u8; 32], Option<Instant>>>,

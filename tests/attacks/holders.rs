@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::common;
 
-/// So many ask for each nonce, and so many nonces are asked for at once.
+/// This many ask for each nonce, and so many nonces are asked for at once.
 const CONTENDERS: usize = 3;
 const NONCES_AT_ONCE: usize = 16;
 const HOUR: Duration = Duration::from_secs(3600);
@@ -203,7 +203,7 @@ impl Course {
         }
     }
 
-    /// One of those who ask: leases it so many times, and in the end tries all as an old holder.
+    /// One of those who ask: leases it this many times, and in the end tries all as an old holder.
     async fn contend(self: Arc<Self>, fates: Vec<Fate>) -> Result<(), String> {
         let mut held = Vec::new();
         for fate in fates {

@@ -262,7 +262,7 @@ async fn a22_where_a_nonce_falls_cannot_be_foreseen() {
     assert!(counts.len() > 1, "{counts:?}");
 }
 
-/// A few frames, and then nothing for ever.
+/// A few frames, and then nothing forever.
 struct Stuck {
     frames: VecDeque<Bytes>,
     declared: SizeHint,

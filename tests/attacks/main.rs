@@ -2,7 +2,7 @@
 //! its row (`a01_…` to `a53_…`), and is run against every scheme that the row concerns.
 //!
 //! A row is a table of requests, or a course of events, and an assertion that says what was broken
-//! instead of failing at once. Each has a twin: a naive server or store with the very fault that the
+//! instead of failing at once. Each has a twin: a naive server or store with the fault that the
 //! row is about, which the same assertion must find.
 //!
 //! They run on the memory store; `stores.rs` has what a store decides on the others. Row 3,

@@ -67,7 +67,7 @@ async fn a19_twin_a_server_that_records_the_nonce_before_the_mac_passed_is_found
     }
 }
 
-/// So many copies at one moment: one is accepted, and the others are told what they are.
+/// This many copies at one moment: one is accepted, and the others are told what they are.
 pub async fn copies_at_once(
     target: &Target,
     genuine: &http::Request<String>,

@@ -756,7 +756,7 @@ pub async fn made_up_paths_at_once(target: &Target, subject: &Subject) -> Findin
     all_have_one_effect(target, (0..100).map(made_up).collect(), MOST).await
 }
 
-/// So many of the requests have an effect, and the others are told why not.
+/// This many of the requests have an effect, and the others are told why not.
 async fn all_have_one_effect(
     target: &Target,
     requests: Vec<HttpRequest<String>>,

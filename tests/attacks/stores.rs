@@ -55,7 +55,7 @@ use crate::{
     time::{MAX_SKEW, SECOND, replayed_for_ever},
 };
 
-/// Where nonces are kept; whoever opens it has the same ones.
+/// Where nonces are kept; anybody who opens it has the same ones.
 #[allow(clippy::large_enum_variant, reason = "there is one in a test")]
 enum Place {
     Sqlite(TempDir),
@@ -315,7 +315,7 @@ async fn a24_a25_a_replay_to_another_server_whose_clock_differs(place: &Place) {
     for ahead in [-5_000, 5_000] {
         let (clock, other_clock) = (clock(), clock());
         let one = place.target(&HOUSE, &clock).await;
-        // SQLite's store has one clock: that of whoever asked first.
+        // SQLite's store has one clock: that of the first that asked.
         let other = target(&HOUSE, &other_clock, place.open(clock.clone()).await);
         a_replay_to_another_server(&one, &other, &HOUSE, ahead)
             .await
@@ -632,7 +632,7 @@ fn of(namespace: &str, key: &str, nonce: usize, keep: Duration) -> Claim {
     Claim::new(namespace.into(), KeyId::new(key).unwrap(), nonce, deadline).with_retention(keep)
 }
 
-/// Returns how many of so many claims of one key are new; the others are over its quota.
+/// Returns how many of this many claims of one key are new; the others are over its quota.
 async fn flood(store: &Store, key: &str, nonces: std::ops::Range<usize>, keep: Duration) -> u64 {
     let mut claiming = tokio::task::JoinSet::new();
     for nonce in nonces {

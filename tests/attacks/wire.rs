@@ -579,7 +579,7 @@ async fn a29_targets_and_methods_out_of_the_ordinary() {
 /// A change to a request on its way.
 #[derive(Clone, Debug)]
 enum Damage {
-    /// So many bytes at this place are replaced by this.
+    /// This many bytes at this place are replaced by this.
     Edit(prop::sample::Index, usize, &'static str),
     /// The line, or its counterpart in HTTP/2, is sent twice.
     Line(prop::sample::Index),

@@ -1,7 +1,7 @@
 //! Code that must not compile does not: a payload that is forged, a stage that is skipped, repeated,
 //! copied or made by hand, a scheme from outside, a nonce outside of a transaction.
 //!
-//! The cases are compiled against the very libraries that this program was built with.
+//! The cases are compiled against the same libraries that this program was built with.
 
 use std::{
     env,

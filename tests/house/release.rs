@@ -7,7 +7,7 @@ fn file(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
 
-/// Returns whether a text ends in a digest of so many hexadecimal digits, after this sign.
+/// Returns whether a text ends in a digest of this many hexadecimal digits, after this sign.
 fn ends_in_digest(text: &str, sign: &str, digits: usize) -> bool {
     text.rsplit_once(sign).is_some_and(|(_, digest)| {
         digest.len() == digits && digest.bytes().all(|byte| byte.is_ascii_hexdigit())

@@ -754,7 +754,7 @@ async fn a_request_that_grew_too_old_while_it_waited_for_its_turn_meets_no_handl
     clock.advance(Duration::from_secs(301));
     ended.notify_one();
     assert_eq!(first.await, refused(500, "nonce_not_recorded"));
-    // One that is called waits for ever.
+    // One that is called waits forever.
     assert_eq!(second.await, refused(401, "signature_expired"));
     assert_eq!(*handled.lock().unwrap(), 1);
 }

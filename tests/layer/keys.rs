@@ -151,7 +151,7 @@ async fn it_is_the_servers_clock_that_ends_a_secret() {
     let clock = clock();
     let set = KeySet::new(KEY).unwrap().with_until(secret(OLD), at(NOW));
     let verifier = verifier(&clock, KeyRing::new().with_set(set).unwrap());
-    // Signed while it held, sent after its end: whoever has an old secret can date back.
+    // Signed while it held, sent after its end: anybody who has an old secret can date back.
     let request = under(KEY, OLD, &clock);
     clock.advance(Duration::from_secs(1));
     assert_eq!(verify(&verifier, request).await, INVALID);
@@ -453,7 +453,7 @@ async fn a_key_store_that_panics_is_an_outage_and_no_panic_of_the_connection() {
     }
 }
 
-/// The twin: without a guard, the panic reaches whoever waits for the key.
+/// The twin: without a guard, the panic reaches anybody who waits for the key.
 #[tokio::test]
 #[should_panic(expected = "a panic that tells a secret")]
 async fn and_its_panic_is_one_where_nobody_catches_it() {

@@ -1,4 +1,4 @@
-//! Signed responses: bound to the very request, over real sockets and byte by byte.
+//! Signed responses: bound to the request, over real sockets and byte by byte.
 
 mod world;
 

@@ -467,7 +467,7 @@ async fn strangers_hold_as_many_handlers_as_the_bound_says_and_genuine_requests_
     while inside.load(Ordering::SeqCst) < 2 {
         tokio::task::yield_now().await;
     }
-    // The bound holds, and does not hold for ever.
+    // The bound holds, and does not hold forever.
     assert_eq!(sent(&app, &forged()).await, code(503, "handlers_exhausted"));
     assert_eq!(
         sent(&app, &signed("7")).await,

@@ -15,7 +15,7 @@ use crate::common::{KEY, SECRET, cases, log, verdict};
 /// How many clients ask at once.
 pub const CLIENTS: usize = 32;
 
-/// So many rounds make 500 attempts, or as many as `tests/long.sh` asks for.
+/// This many rounds make 500 attempts, or as many as `tests/long.sh` asks for.
 pub fn rounds() -> std::ops::Range<usize> {
     0..(cases(500) as usize).div_ceil(CLIENTS)
 }

@@ -1,4 +1,4 @@
-//! The signers of `guide::other_languages`: the very files that the page shows sign a request, send
+//! The signers of `guide::other_languages`: the files that the page shows sign a request, send
 //! it to a server, and are accepted once; altered on the way, they are refused.
 
 use std::{

@@ -437,8 +437,8 @@ async fn a_store_that_says_it_has_no_history_doubles_effects() {
     scene.expect(&table).await;
 }
 
-/// Killed while it is busy, after so many answers, and all is sent to its successor once more: how
-/// many orders these were, and how many effects were doubled. Later requests are served.
+/// Killed while it is busy, after this many answers, and all is sent to its successor once more:
+/// how many orders these were, and how many effects were doubled. Later requests are served.
 async fn killed_under_load(application: &'static str, answers: usize) -> (usize, usize) {
     const ORDERS: usize = 400;
     const AT_ONCE: usize = 8;

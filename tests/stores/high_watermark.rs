@@ -38,7 +38,7 @@ fn open(file: &Path, clock: &ManualClock) -> Result<MemoryStore, ConfigError> {
     store.high_watermark(file).build()
 }
 
-/// As at the very first start of a service.
+/// As at the first start of a service.
 fn open_first(file: &Path, clock: &ManualClock) -> MemoryStore {
     let store = MemoryStore::builder().clock(clock.clone());
     let store = store.danger_assume_no_history().high_watermark(file);
@@ -333,7 +333,7 @@ fn spawn_child(file: &Path) -> Child {
     child.spawn().unwrap()
 }
 
-/// Returns what it says that it accepted until it is killed, after so many.
+/// Returns what it says that it accepted until it is killed, after this many.
 fn kill_after(child: &mut Child, many: usize) -> Vec<Claim> {
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut accepted = Vec::new();

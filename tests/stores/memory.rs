@@ -76,7 +76,7 @@ fn builder(capacity: usize, clock: &ManualClock) -> MemoryStoreBuilder {
 mod copies {
     use super::*;
 
-    /// Returns how many of so many copies of one request are accepted, sent from a thread each.
+    /// Returns how many of this many copies of one request are accepted, sent from a thread each.
     fn accepted(store: &dyn NonceStore, copies: usize) -> usize {
         let line = Barrier::new(copies);
         let accepted = AtomicUsize::new(0);

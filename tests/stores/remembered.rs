@@ -26,7 +26,7 @@ fn counts(recorded: Recorded) -> (u64, u64) {
     (recorded.records, recorded.in_flight)
 }
 
-/// Each store has these methods, and no trait has: whoever looks after a store knows its kind.
+/// Each store has these methods, and no trait has: anybody who looks after a store knows its kind.
 macro_rules! forgets_on_purpose {
     ($store:expr) => {
         let store = $store;

@@ -6,8 +6,8 @@ use countersign_benches::{Contender, Must, all, layer, row_in};
 
 const REQUESTS: u64 = 100;
 
-/// So many requests go before those of a row that the store has a table in each of its shards: it makes
-/// them once.
+/// This many requests go before those of a row that the store has a table in each of its shards: it
+/// makes them once.
 const BEFORE: usize = 10_000;
 
 fn main() {
@@ -29,7 +29,7 @@ fn main() {
     }
 }
 
-/// For each request, after so many.
+/// For each request, after this many.
 fn allocations(mut contender: Contender, before: usize) -> f64 {
     let mut allocated = AllocationInfo::default();
     contender.handle(before, |handle| handle());

@@ -64,7 +64,7 @@ fn main() {
     );
 }
 
-/// The bytes of one nonce, when so many are live.
+/// The bytes of one nonce, when this many are live.
 fn bytes<S: Subject>(name: &str, live: u64, make: impl FnOnce() -> S) -> f64 {
     let (counted, resident) = (ALLOCATOR.current_usage(), resident_bytes());
     let subject = make();

@@ -178,7 +178,7 @@ async fn scale(server: &Server, live: u64) {
     }
 }
 
-/// So many live nonces, as they lie there when they have come in one by one.
+/// This many live nonces, as they lie there when they have come in one by one.
 async fn fill(pool: &PgPool, live: u64) {
     let start = Instant::now();
     let mut rest = live;

@@ -23,7 +23,7 @@ const REQUESTS: usize = 40_000;
 const KEPT: usize = 64;
 const MANY: usize = 1000;
 
-/// Our proxy takes so many connections.
+/// Our proxy takes this many connections.
 const CONNECTIONS: usize = 1100;
 
 /// A store that was just made refuses what was signed before, by a clock that may be ahead.

@@ -133,7 +133,7 @@ async fn scale(folder: &Path, live: u64) {
     }
 }
 
-/// A database with so many live nonces, as they lie there when they have come in one by one.
+/// A database with this many live nonces, as they lie there when they have come in one by one.
 async fn fill(path: &Path, live: u64) {
     let store = open(path).await;
     store.claim(&claim(u64::MAX)).await.unwrap();

@@ -8,7 +8,7 @@ use super::{
     words::{has_word, is_signature},
 };
 
-/// A function compares few MACs; a text that was written to be read for ever, many.
+/// A function compares few MACs; a text that was written to be read forever, many.
 const MAX_CHECKS: usize = 64;
 
 /// Functions that compare in constant time.

@@ -155,7 +155,7 @@ impl<'s> Reader<'_, 's> {
             py::Expr::YieldFrom(it) => Kind::Many(vec![read(&it.value)]),
             py::Expr::Compare(it) => {
                 // `a < b < c` is two comparisons. Their middle is read for both, unless it holds
-                // comparisons itself: such sources could be made to be read for ever.
+                // comparisons itself: such sources could be made to be read forever.
                 let holds_some = |it: &py::Expr| any_over_expr(it, py::Expr::is_compare_expr);
                 let mut left = read(&it.left);
                 let mut pairs = Vec::with_capacity(it.ops.len());

@@ -21,7 +21,7 @@ use super::{
 /// Fewer than 128 bits explain nothing.
 pub(super) const LEAST_MAC: usize = 16;
 
-/// So many headers of a signature are looked at.
+/// The most headers of a signature that are looked at.
 const MAX_HEADERS: usize = 4;
 
 /// One MAC, and the message that it is compared with.

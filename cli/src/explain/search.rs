@@ -75,7 +75,8 @@ pub(crate) struct Found {
 /// Nothing was signed before 1973.
 const FIRST_SECOND: u64 = 94_694_400;
 
-/// So many bytes are held at once while pairs are tried; what is beyond is made again each time.
+/// The most bytes that are held while pairs are tried. Messages beyond that are made again each
+/// time.
 const MAX_HELD: usize = 64 * 1024 * 1024;
 
 /// A request with changes.

@@ -122,7 +122,7 @@ fn label(before: &str) -> &str {
     before.get(start..).unwrap_or_default()
 }
 
-/// So many places in the value of a header are looked at.
+/// The most places in the value of a header that are looked at.
 const MAX_TOKENS: usize = 16;
 
 /// The first places in the value of a header where a MAC can be.

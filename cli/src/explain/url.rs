@@ -188,7 +188,8 @@ pub(super) fn encoded_query(message: &[Part]) -> Vec<Message> {
     })
 }
 
-/// So many values of a proxy are looked at: more proxies are not between two servers.
+/// The most values of a proxy's header that are looked at: there are not more proxies between two
+/// servers.
 const MAX_VALUES: usize = 16;
 
 /// The first values of these headers of a proxy; of a list, each.

@@ -101,7 +101,7 @@ struct Followed {
 enum Place {
     #[default]
     Head,
-    /// So many bytes are left of the body, or of a chunk and its line end.
+    /// The number of bytes that are left of the body, or of a chunk and its line end.
     Body(u64),
     Chunk(u64),
     SizeOfChunk,

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-/// So many bytes for bodies.
+/// A number of bytes that bodies share.
 #[derive(Clone, Debug)]
 pub(super) struct Pool {
     bytes: usize,

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 /// A connection whose writes must come on within a limit. A client could otherwise hold it, and
-/// what it asked for, for ever.
+/// what it asked for, forever.
 pub(crate) struct Progress<S> {
     stream: S,
     limit: Duration,

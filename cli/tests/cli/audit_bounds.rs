@@ -154,7 +154,7 @@ fn text_that_is_long_in_one_way_is_read() {
     assert!(skipped(&report).is_empty(), "{report:#}");
 }
 
-/// Functions about which the rules could ask for ever: the report says that it is not whole.
+/// Functions about which the rules could ask forever: the report says that it is not whole.
 #[test]
 fn questions_without_end_are_cut_short_and_said() {
     let session = Session::new();

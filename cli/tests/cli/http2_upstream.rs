@@ -22,7 +22,7 @@ pub(crate) struct Http2Upstream {
 }
 
 impl Http2Upstream {
-    /// Takes so many requests of a connection at one time.
+    /// Takes this many requests of a connection at one time.
     pub(crate) fn start(streams: u32) -> Self {
         let runtime = Runtime::new().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -54,7 +54,7 @@ impl Http2Upstream {
         self.came.recv().unwrap()
     }
 
-    /// Has so many requests answered, now or when they come.
+    /// Has this many requests answered, now or when they come.
     pub(crate) fn release(&self, count: usize) {
         self.released.add_permits(count);
     }

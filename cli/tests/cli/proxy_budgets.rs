@@ -269,14 +269,14 @@ fn a_stream_of_http2_is_had_before_the_claim() {
     );
     upstream.release(1);
     assert_eq!(answering.join().unwrap().status(), 200);
-    // The refusal claimed nothing: the very same request is served.
+    // The refusal claimed nothing: the same request is served.
     upstream.release(1);
     assert_eq!(proxied.send(&second).status(), 200);
     assert_eq!(proxied.send(&second).status(), 409);
 }
 
-/// A signed request may be repeated by whoever has overheard it, and nothing claims it while there is no
-/// connection to its upstream.
+/// A signed request may be repeated by anybody who has overheard it, and nothing claims it while
+/// there is no connection to its upstream.
 #[test]
 fn an_upstream_that_never_accepts_takes_no_seat_of_the_routes_of_another() {
     let session = Session::new();

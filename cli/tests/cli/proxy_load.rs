@@ -121,7 +121,7 @@ fn an_end_under_load_loses_no_request_and_doubles_none() {
     let mut unanswered = 0;
     for (number, answer) in &answers {
         if answer.0.is_empty() {
-            // The request was not acted on: the very same request passes now.
+            // The request was not acted on: the same request passes now.
             unanswered += 1;
             let answer = proxied.send(requests[*number].raw());
             assert_eq!(answer.statuses(), [200], "{number}: {answer:?}");

@@ -293,7 +293,8 @@ fn without_the_upstream_an_application_is_told_so() {
     );
 }
 
-/// The addresses that are bound stay as they are until the next start: so does whoever can reach them.
+/// The bound addresses stay as they are until the next start, and so do those who can
+/// reach them.
 #[test]
 fn a_reload_says_which_addresses_of_operators_and_applications_stay_and_lets_no_page_in() {
     let session = session();

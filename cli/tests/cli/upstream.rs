@@ -93,7 +93,7 @@ impl Upstream {
         Self { url, seen }
     }
 
-    /// Waits until so many requests have come.
+    /// Waits until this many requests have come.
     pub(crate) fn wait_for(&self, count: usize) -> Vec<Seen> {
         let seen = self.seen.0.lock().unwrap();
         let limit = std::time::Duration::from_secs(30);

@@ -161,7 +161,7 @@ mod tests {
 
     use super::*;
 
-    /// So many bytes, each in a frame of its own.
+    /// A body of this many bytes, each in a frame of its own.
     struct OneByOne(usize);
 
     impl Body for OneByOne {

@@ -21,31 +21,31 @@ use crate::{
 /// A layer behind which every request is verified, and used once.
 ///
 /// # The steps of a request
-/// 1. Without a signature, with one that is stale, or under an unknown key, it is answered before
-///    any of its body is read.
+/// 1. A request without a signature, with a stale signature, or under an unknown key is refused
+///    before its body is read.
 /// 2. The body is buffered, within limits of size, time and memory, and the MAC is compared in
 ///    constant time.
 /// 3. Only then is the inner service asked whether it is ready, for at most
-///    [`readiness_timeout`](VerifierBuilder::readiness_timeout): a permit that it takes is never
-///    held for a request that was not verified. After the wait, freshness is checked again.
+///    [`readiness_timeout`](VerifierBuilder::readiness_timeout). So an unverified request never
+///    holds a permit of the inner service. After the wait, freshness is checked again.
 /// 4. Then the nonce is claimed. A duplicate is answered with 409, or with 200 as
 ///    [`on_duplicate`](VerifyLayer::on_duplicate) says.
 /// 5. The inner service gets the [`VerifiedPayload`](crate::VerifiedPayload) as an extension, and
 ///    the same bytes as its body. Trailers are dropped, and headers that some frameworks read as
-///    another method (such as `x-http-method-override`) are taken out unless they are covered. An
-///    offer of `Upgrade` is taken out too: `Upgrade`, `HTTP2-Settings`, their options of
-///    `Connection`, and what hyper leaves in the extensions to switch with.
+///    another method (such as `x-http-method-override`) are removed unless they are covered. An
+///    offer of `Upgrade` is removed too: `Upgrade`, `HTTP2-Settings`, their options of
+///    `Connection`, and hyper's extension for upgrades.
 ///    (With [`Processing::InTransaction`](crate::Processing::InTransaction) nothing is claimed
 ///    yet: the body is empty, and the extension is a [`PendingSlot`](crate::request::PendingSlot).)
 /// 6. The answer gets `Cache-Control: private, no-store`, unless the handler has set its own.
 ///
 /// # A refusal before a large body
-/// A refusal is answered at once. Some clients write their whole body before they read the answer,
-/// and would lose it if the connection were cut off. So, with HTTP/1, what is left of the body is
-/// read and dropped in the background: of at most 64 bodies at once, for at most 10 seconds or
-/// [`body_deadline`](VerifierBuilder::body_deadline), and for all together at most as many bytes as
-/// the [budget](VerifierBuilder::body_budget_bytes) has for bodies that were not verified. Beyond
-/// that, and without a Tokio runtime, the body is cut off. A body that the client holds back with
+/// A refusal is sent at once. Some clients write their whole body before they read the answer, and
+/// would lose the answer if the connection were closed. So, with HTTP/1, the rest of the body is
+/// read and dropped in the background: for at most 64 bodies at once, for at most 10 seconds or
+/// [`body_deadline`](VerifierBuilder::body_deadline), and for at most as many bytes in all as the
+/// [budget](VerifierBuilder::body_budget_bytes) has for unverified bodies. Beyond these limits, and
+/// without a Tokio runtime, the connection is closed. A body that the client holds back with
 /// `Expect: 100-continue` is not asked for.
 ///
 /// # Position
@@ -53,15 +53,14 @@ use crate::{
 /// decompresses or changes a request. Put a
 /// [`SignResponseLayer`](crate::response::SignResponseLayer) outside of this layer, so that
 /// rejections are signed too. Put CORS outside of this layer: preflight requests are not signed. In
-/// Axum it works at every place of a router; the target is taken as it was before a router took off
-/// a prefix.
+/// Axum the layer works at every place in a router: it uses the target as it was before a nested
+/// router removed a prefix.
 ///
-/// This layer is always ready. Put a limit of concurrency inside of this layer: outside of it, a
-/// permit would be held while a stranger sends a body. Put load shedding inside for the same
-/// reason, nearest to the limit whose readiness it looks at. Add both layers by one
-/// `tower::ServiceBuilder`: if each is added by its own call of Axum's `Router::layer`, a box
-/// between them says that it is always ready, and a request waits for its permit after its
-/// nonce was claimed.
+/// This layer is always ready. Put a concurrency limit inside of this layer: outside of it, a
+/// stranger who sends a body would hold a permit. Put load shedding inside too, directly around the
+/// limit. Add both layers in one `tower::ServiceBuilder`. If each is added by its own call of
+/// Axum's `Router::layer`, Axum puts a service between them that is always ready, and a request
+/// waits for its permit after its nonce was claimed.
 ///
 /// # Example
 /// ```

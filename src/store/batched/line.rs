@@ -35,7 +35,7 @@ struct Sender<'l> {
 }
 
 impl Line {
-    /// So many have their turn at one time, and one at least.
+    /// Makes a line in which at most `most`, and at least one, have their turn at one time.
     pub(in crate::store) fn new(most: u32) -> Self {
         let most = usize::try_from(most.max(1)).unwrap_or(1);
         Self {

@@ -105,7 +105,7 @@ const SHARDS: usize = 16;
 const OVERHEAD: usize = 256;
 const RESERVED: usize = 1024;
 
-/// So many records that have ended are dropped in one step, so that no step takes long.
+/// The most expired records that are dropped in one step, so that no step takes long.
 const SWEPT: usize = 32;
 
 impl MemoryAnswers {

@@ -16,7 +16,7 @@ const BELIEVED: Duration = Duration::from_secs(1);
 /// that, nothing is claimed without a count.
 const BELIEVED_AT_MOST: Duration = Duration::from_secs(3);
 
-/// So many keys are counted at one time.
+/// The number of keys that are counted at one time.
 const COUNTED: usize = 1 << 16;
 
 /// The counts that were asked for last, and what this process has recorded since.

@@ -1,4 +1,4 @@
-//! Nobody is held up by what another sender does, or by whoever overheard a request.
+//! No sender is held up by another sender, or by somebody who overheard a request.
 
 use std::{future::pending, sync::Arc, time::Duration};
 

@@ -151,7 +151,7 @@ async fn who_cannot_sign_as_the_server_cannot_have_us_sign_anew() {
     assert_eq!(kind(response.unwrap_err()), SignatureMissing);
     assert_eq!(attempts.len(), 1);
 
-    // The twin: whoever does not verify signs as of the time that he was told.
+    // The twin: anybody who does not verify signs as of the time that he was told.
     let (_, attempts) = sent_by(&clock, None, &server, forged).await;
     assert_eq!(attempts.len(), 2);
     assert_eq!(created(&attempts[1]), NOW + 1800);

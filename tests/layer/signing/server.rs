@@ -177,7 +177,7 @@ pub fn refused(status: u16, code: &str) -> (u16, String) {
     (status, code.to_owned())
 }
 
-/// A body of Axum, which is a stream to whoever takes it.
+/// A body of Axum, which is a stream to anybody who takes it.
 pub fn stream(
     body: impl http_body::Body<Data = Bytes, Error = parts::BoxError> + Send + 'static,
 ) -> Body {

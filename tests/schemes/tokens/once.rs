@@ -220,7 +220,7 @@ async fn a_token_is_good_from_the_next_second_on_however_young_its_process_is() 
     }
 }
 
-/// The twin: a token that is dated now, as another issuer would date it, is dead for ever.
+/// The twin: a token that is dated now, as another issuer would date it, is dead forever.
 #[tokio::test]
 async fn a_token_that_is_dated_at_the_start_of_the_process_is_never_redeemed() {
     let clock = clock();

@@ -211,7 +211,7 @@ async fn the_intent_to_receive_of_xero_is_answered_without_a_body() {
     let wrong = ZOOM.sign_under(ZOOM.secrets[1], &clock, INTENT);
     let (status, _, body) = ask(Zoom::new(), &clock, wrong).await;
     assert_eq!((status, &*common::code_or_body(body.as_bytes())), INVALID);
-    // The next one, with other entropy, is answered again; and so is the very same.
+    // The next one, with other entropy, is answered again; and so is the same.
     for body in [INTENT.replace("S0m3", "0th3r"), INTENT.to_owned()] {
         let (status, _, body) = ask(scheme(), &clock, XERO.sign(&clock, body)).await;
         assert_eq!((status, &*body), (200, ""));

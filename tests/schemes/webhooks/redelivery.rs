@@ -310,7 +310,7 @@ async fn that_senders_retry_makes_processing_retryable() {
     }
 }
 
-/// Retries that are the very same delivery, hours later: with the preset's own age they are fresh,
+/// Retries that are the same delivery, hours later: with the preset's own age they are fresh,
 /// and known.
 #[tokio::test]
 async fn by_default_a_delivery_is_fresh_for_as_long_as_it_is_retried() {

@@ -281,7 +281,7 @@ async fn a58_a_base_backup_in_place_is_found_by_a_server_that_lives_through_it()
     assert_eq!(ask(&started, &claim_signed(5, signed)).await, AGAIN);
 }
 
-/// Consumers that roll back what is refused do not roll the fence back for ever.
+/// Consumers that roll back what is refused do not roll the fence back forever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a58_a_fence_that_is_rolled_back_is_kept_by_the_sweep() {
     use countersign::store::ConsumeIn as _;

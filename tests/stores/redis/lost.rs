@@ -52,7 +52,7 @@ fn records(server: &Server) -> u64 {
     server.ask::<Vec<Vec<u8>>>(&["KEYS", "cs:*"]).unwrap().len() as u64
 }
 
-/// Sets a policy for a moment, and allows less memory, until at least so many keys are evicted.
+/// Sets a policy for a moment, and allows less memory, until at least this many keys are evicted.
 fn evict(server: &Server, policy: &str, keys: u64) {
     // One connection: a new one uses memory of its own.
     let mut connection = server.connection();

@@ -21,7 +21,7 @@ sender! {
     /// | secret | the string that was given to GitHub; the key id is `github` |
     /// | fresh for | no limit |
     /// | used once by | the body: `X-GitHub-Delivery` is not covered |
-    /// | remembered for | 30 days: GitHub [does not retry](https://docs.github.com/en/webhooks/using-webhooks/handling-failed-webhook-deliveries) by itself, but [redelivers on request](https://docs.github.com/en/webhooks/testing-and-troubleshooting-webhooks/redelivering-webhooks) the very same body, for 3 days, and for 7 on GitHub Enterprise Server |
+    /// | remembered for | 30 days: GitHub [does not retry](https://docs.github.com/en/webhooks/using-webhooks/handling-failed-webhook-deliveries) by itself, but [redelivers on request](https://docs.github.com/en/webhooks/testing-and-troubleshooting-webhooks/redelivering-webhooks) the same body, for 3 days, and for 7 on GitHub Enterprise Server |
     ///
     /// # Limits
     /// - Anybody who captured a delivery can post it again once it is no longer remembered: after the

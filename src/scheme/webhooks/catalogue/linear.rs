@@ -22,7 +22,7 @@ sender! {
     /// the body as it is given, with its time.
     ///
     /// # Limits
-    /// - A retry that is the very same delivery is recognised. If a retry is dated again, nothing
+    /// - A retry that is the same delivery is recognised. If a retry is dated again, nothing
     ///   that is covered tells that the event is the same: an event that was handled, and whose
     ///   answer was lost on the way, is handled again.
     /// - After a restart, a store that forgets refuses the deliveries that were dated before it

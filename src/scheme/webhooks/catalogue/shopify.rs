@@ -13,7 +13,7 @@ sender! {
     /// | secret | the client secret of the app, as shown; the key id is `shopify` |
     /// | fresh for | no limit |
     /// | used once by | the body: neither `X-Shopify-Webhook-Id` nor `X-Shopify-Event-Id` is covered |
-    /// | remembered for | 8 hours: twice the 4 hours in which Shopify [retries](https://shopify.dev/changelog/updates-to-webhook-retry-mechanism) up to 8 times, with the very same body |
+    /// | remembered for | 8 hours: twice the 4 hours in which Shopify [retries](https://shopify.dev/changelog/updates-to-webhook-retry-mechanism) up to 8 times, with the same body |
     ///
     /// Under the same secret, Shopify signs query strings, such as those with which it opens an app
     /// in a browser. Their parameters are sorted by name, and `shop` and `timestamp` come before
