@@ -261,7 +261,7 @@ impl fmt::Display for ConfigErrorKind {
             Self::OtherRetention(namespace, other, this) => write!(
                 f,
                 "requests of another layer on this store must be remembered for {other:?} in namespace \
-                 `{namespace}`, and this layer for {this:?}: give each layer a `namespace` of its own, or \
+                 `{namespace}`, and those of this layer for {this:?}: give each layer a `namespace` of its own, or \
                  give both the same `max_age`, retention, `clock_difference` and `store_timeout`"
             ),
             Self::SecretOfSenders(namespace) => write!(

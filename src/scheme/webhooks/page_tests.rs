@@ -10,12 +10,12 @@ use super::table_tests::{Facts, all_documentation, senders};
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/senders.md");
 
 const HEAD: &str = "\
-How each sender of webhooks is received: setup, what to know, and a line to try it.
+How to receive the webhooks of each sender: the setup, the facts and limits, and a command to try it.
 
-In what follows, `store` is a [store](crate::guide::choosing), and `secret` is the text that the sender
-shows. The facts that all of them have in common are at [`webhooks`](crate::webhooks), with the table of all.
-To try one, put a secret into the environment variable that its line names: `countersign keygen stripe`
-makes one for Stripe. `--curl` prints a curl command instead, and `--send` sends the request.
+On this page, `store` is a [store](crate::guide::choosing#store), and `secret` is the text that the sender shows. The
+page [`webhooks`](crate::webhooks) has the facts that all senders share, and a table of all of them. To try one, put a
+secret into the environment variable that its command names: `countersign keygen stripe` makes one for Stripe. The
+command prints the headers of a signed request. `--curl` prints a curl command instead, and `--send` sends the request.
 ";
 
 /// The documentation of a preset in this row of its table.
@@ -68,10 +68,10 @@ fn section(sender: &Facts, documentation: &str) -> String {
     let source = sender.source;
     write!(
         text,
-        "1. Take from the [sender]({source}) its secret: {secret}.\n\
+        "1. Get the secret from the [sender]({source}): {secret}.\n\
          2. `VerifyLayer::builder({made}).secret(secret){origin}{store}.build()?`\n\
-         3. Put this layer on the one route that takes these webhooks: see \
-         [`{preset}`](crate::webhooks::{preset}).\n\n"
+         3. Put this layer on the one route that takes these webhooks. \
+         [`{preset}`](crate::webhooks::{preset}) has its other settings.\n\n"
     )
     .unwrap();
     writeln!(text, "- Signature: {}.", of("signature")).unwrap();
