@@ -127,10 +127,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         browser.origin,
         &alice[..24]
     );
-    println!(
-        "  {:<36}{:<8}what came back",
-        "what somebody does", "status"
-    );
+    println!("  {:<36}{:<8}answer", "action", "status");
     let mut passed = true;
     passed &= browser
         .row("a scanner opens the link", &alice, false, 200, "<form")

@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = Router::new().route("/github", post(pushed)).layer(layer);
 
     println!("# Paste this. Then paste it again: a redelivery is acknowledged and not handled.");
-    println!("# Or change it, `body='{{}}'`, run the last command alone, and see.");
+    println!("# Or change the body, `body='{{}}'`, and run only the last command: it is refused.");
     println!(
         r#"body='{{"ref":"refs/heads/main","after":"0123abc"}}'
 mac=$(printf '%s' "$body" | openssl dgst -sha256 -hmac '{SECRET}' | sed 's/.*= *//')

@@ -90,11 +90,16 @@ async fn main() -> Result<(), AnyError> {
         let answer = client
             .unary(order, PathAndQuery::from_static(MOVE), Text)
             .await;
-        let code = match &answer {
-            Ok(_) => Code::Ok,
-            Err(status) => status.code(),
+        let code = match answer {
+            Ok(answer) => {
+                println!("{name}: {}", answer.into_inner());
+                Code::Ok
+            }
+            Err(status) => {
+                println!("{name}: refused, {:?}", status.code());
+                status.code()
+            }
         };
-        println!("{name}: {:?}", answer.map(Response::into_inner));
         if code != expected {
             return Err(format!("{name}: expected {expected:?}").into());
         }

@@ -44,7 +44,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let app = Router::new().route("/orders", post(order)).layer(layer);
 
-    println!("# Paste this. Then repeat the last command alone, or change the body, and see.");
+    println!(
+        "# Paste this. Then run only the last command again, also with another body: both are refused."
+    );
     println!(
         r#"time=$(date +%s); nonce=$(openssl rand -hex 16); body='{{"item":"anvil","count":3}}'
 mac=$(printf 'POST\n/orders?express=1\n%s\n%s\n%s' "$time" "$nonce" "$body" \

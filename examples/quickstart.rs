@@ -45,7 +45,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let origin = format!("http://{}", listener.local_addr()?);
 
-    // RFC 9421. Beside what it always covers, the currency must be signed.
+    // RFC 9421. The signature must also cover the currency, which is in a header.
     let scheme = HttpMessageSignatures::builder()
         .covers(Component::header("x-currency")?)
         .build()?;
@@ -115,7 +115,7 @@ impl Sender {
             "  A server on {}, a client that signs, and others in between.\n",
             self.origin
         );
-        println!("  {:<34}{:<8}what came back", "what is sent", "status");
+        println!("  {:<34}{:<8}answer", "request", "status");
         let mut passed = true;
 
         let genuine = self.signed(r#"{"to":"bob","amount":25}"#)?;

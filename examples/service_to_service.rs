@@ -311,7 +311,7 @@ async fn refuses_what_the_server_did_not_sign(
     *changed.body_mut() = Bytes::from("reserved nothing");
     let forged = Response::new(Bytes::from("reserved 2 bytes"));
 
-    println!("\n  {:<40}what becomes of it", "an answer");
+    println!("\n  {:<40}result", "response");
     let mut as_expected = true;
     for (what, answer, genuine) in [
         ("of the server", to_one, true),

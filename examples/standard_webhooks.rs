@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!(
         "# Paste this. Then paste it again: a retry, signed again under its id, is acknowledged and not handled."
     );
-    println!("# Or change it, `body='{{}}'`, run the last command alone, and see.");
+    println!("# Or change the body, `body='{{}}'`, and run only the last command: it is refused.");
     println!(
         r#"id=msg_1; time=$(date +%s); body='{{"type":"contact.created"}}'
 key=$(printf '%s' '{SECRET}' | sed 's/^whsec_//' | base64 -d | od -An -vtx1 | tr -d ' \n')

@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!(
         "# Paste this. Then paste it again: a retry, signed again, is acknowledged and not handled."
     );
-    println!("# Or change it, `body='{{}}'`, run the last command alone, and see.");
+    println!("# Or change the body, `body='{{}}'`, and run only the last command: it is refused.");
     println!(
         r#"time=$(date +%s); body='{{"id":"evt_1","type":"invoice.paid"}}'
 mac=$(printf '%s.%s' "$time" "$body" | openssl dgst -sha256 -hmac '{SECRET}' | sed 's/.*= *//')

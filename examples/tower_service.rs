@@ -39,12 +39,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let signer = Signer::new(scheme, "partner-1", SECRET)?;
     let request = Request::post("/orders").body(r#"{"item":"anvil"}"#)?;
     let request = signer.sign(request)?.map(Bytes::from);
-    for expected in [StatusCode::OK, StatusCode::CONFLICT] {
+    for (name, expected) in [
+        ("signed", StatusCode::OK),
+        ("the same again", StatusCode::CONFLICT),
+    ] {
         let copy = request.clone().map(Full::new);
         let response = service.ready().await?.call(copy).await?;
-        println!("{}", response.status());
+        println!("{name}: {}", response.status());
         if response.status() != expected {
-            return Err(format!("expected {expected}").into());
+            return Err(format!("{name}: expected {expected}").into());
         }
     }
     Ok(())

@@ -16,8 +16,8 @@ use crate::{
 
 /// Signs outgoing requests under one key.
 ///
-/// Use another key for what you send than for what you accept: otherwise what you sent can be sent
-/// back to you, and would be valid.
+/// Use one key for requests that you send and another for requests that you accept. Otherwise
+/// somebody can send your own requests back to you, and they are valid.
 ///
 /// ```
 /// use countersign::{HeaderScheme, Part, Signer};
@@ -92,16 +92,15 @@ impl Signer {
 
     /// Replaces the key, for every clone at once: the client need not be built again.
     ///
-    /// Once this returns, nothing more is begun under the old key. Requests that are being signed
-    /// at that moment, or are on their way, still carry it. So a rotation has this order:
+    /// Once this returns, no signature is begun under the old key. Requests that are being signed
+    /// at that moment, or are on their way, still have it. So a rotation has this order:
     ///
-    /// 1. The receiver learns the new secret, and accepts both: a
+    /// 1. The receiver gets the new secret, and accepts both: a
     ///    [`KeySet`](crate::KeySet) with two, or a second key id.
     /// 2. The sender rotates.
-    /// 3. The receiver lets go of the old secret, no sooner than a request that was signed before
-    ///    is too old for it: `max_age` later.
+    /// 3. After `max_age`, when requests under the old secret are too old, the receiver removes it.
     ///
-    /// A scheme with a fixed key id signs under no other.
+    /// A scheme with a fixed key id signs only under that id.
     ///
     /// ```
     /// # use countersign::{HttpMessageSignatures, Signer};

@@ -20,7 +20,7 @@ use crate::{
 
 /// Keys in memory, which can be replaced while requests are served.
 ///
-/// Clones share their keys: keep one, and hand another to the layer.
+/// Clones share their keys: keep one clone, and give another to the layer.
 ///
 /// ```
 /// use countersign::KeyRing;

@@ -49,8 +49,8 @@ impl Secret {
 
     /// Takes a secret that is shorter than [`Secret::MIN_LEN`], but not empty.
     ///
-    /// A secret that can be guessed makes every other promise of this crate void. This is for a
-    /// partner who cannot be moved to a longer one.
+    /// If a secret can be guessed, this crate promises nothing. Use it only for a partner who
+    /// cannot use a longer one.
     ///
     /// # Errors
     /// Returns an error if the bytes are empty or all zero, which HMAC does not tell apart.

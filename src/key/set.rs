@@ -5,9 +5,9 @@ use std::fmt;
 use super::{id::KeyId, mac::MacAlgorithm, mac_key::MacKey, secret::Secret};
 use crate::{clock::Timestamp, error::ConfigError};
 
-/// The secrets that are valid under one key id, each with the time in which it is.
+/// The secrets under one key id, each with the time in which it is valid.
 ///
-/// Two secrets at a time make a rotation: add the new one, move the senders, take the old one out.
+/// For a rotation, add the new secret, move the senders to it, and then remove the old one.
 ///
 /// ```
 /// use countersign::{KeySet, Secret, Timestamp};

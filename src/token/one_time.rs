@@ -29,12 +29,12 @@ use crate::{
 ///
 /// | where | member | what |
 /// | --- | --- | --- |
-/// | header | `alg` | `HS256`; nothing else is taken, `none` neither |
+/// | header | `alg` | `HS256`; nothing else is accepted, and not `none` |
 /// | | `kid` | the key id |
-/// | | `typ` | `JWT`; may be left out |
+/// | | `typ` | `JWT`, or absent |
 /// | payload | `aud` | the purpose: a token for another one is refused |
 /// | | `iat`, `exp` | whole seconds since 1970; `exp` is after `iat`, by the lifetime at most |
-/// | | `jti` | 1 to 256 bytes, what makes it unique under its key; issued with 128 random bits |
+/// | | `jti` | 1 to 256 bytes, which make the token unique under its key; issued with 128 random bits |
 /// | | `data` | the payload, of type `T` |
 ///
 /// The profile is closed: any other member (`crit`, `b64`, `jwk`, `nbf` …), a member that appears
@@ -49,7 +49,7 @@ use crate::{
 ///   gets the payload. With a [store](crate::token::OneTimeTokenBuilder::store) the token is
 ///   claimed before the payload is handed out, and never given back. [In the database transaction
 ///   of its effects](PendingToken::transact), it is used up if, and only if, they are committed.
-/// - **Fails closed**: where the store gives no answer, nobody gets the payload.
+/// - **Fails closed**: if the store gives no answer, nobody gets the payload.
 ///
 /// ```
 /// use countersign::{KeyRing, MemoryStore, OneTimeToken, RejectionKind};

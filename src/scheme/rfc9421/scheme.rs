@@ -33,25 +33,23 @@ pub(super) const ALGORITHM: &str = "hmac-sha256";
 /// | covered | |
 /// | --- | --- |
 /// | `@method`, `@authority`, `@path`, `@query` | always; `@target-uri` or `@request-target` may replace them |
-/// | `content-digest` | with a body, and whenever the field is there; sha-256 or sha-512, and each
-/// of the two that is there must match |
-/// | `content-type`, `content-encoding` | whenever they are there |
+/// | `content-digest` | with a body, and if the request has the field; each sha-256 and sha-512 must match |
+/// | `content-type`, `content-encoding` | if the request has them |
 /// | `created`, `keyid`, `nonce` | always |
 ///
 /// More may be covered: every derived component of a request, `@query-param`, and fields in each of
 /// their forms (`sf`, `key`, `bs`). The [`VerifiedPayload`](crate::VerifiedPayload) tells exactly
 /// what the signature covers; another profile is made by [`builder`](Self::builder).
 ///
-/// A `content-encoding` that names nothing but `identity` is as if it were absent.
+/// A `content-encoding` of only `identity` counts as absent.
 ///
-/// The MAC is compared before any of the body is read. `alg` must be `hmac-sha256` where it is
-/// given. Labels mean nothing, but a label in only one of `signature` and `signature-input` makes
-/// the request malformed (RFC 9421, section 4). If both sides agreed on one key, and signatures
-/// have no `keyid`, its id is said by
+/// The MAC is compared before any of the body is read. If `alg` is present, it must be
+/// `hmac-sha256`. The name of a label does not matter, but a label in only one of `signature` and
+/// `signature-input` makes the request malformed (RFC 9421, section 4). If signatures have no
+/// `keyid`, because both sides agreed on one key, set
 /// [`fixed_key_id`](super::HttpMessageSignaturesBuilder::fixed_key_id). If there are several
-/// signatures, those under a known key count, and with
-/// [`tag`](super::HttpMessageSignaturesBuilder::tag) those of that tag; without it, those that have
-/// none.
+/// signatures, only those under a known key count, and only those with the configured
+/// [`tag`](super::HttpMessageSignaturesBuilder::tag), or without a tag if none is configured.
 ///
 /// Up to 16 signatures in 16 KiB are read, each with 64 components and parameters. A signed message
 /// is built only for a signature that is fresh and under a known key. For one head, fields and
@@ -77,7 +75,8 @@ pub(super) const ALGORITHM: &str = "hmac-sha256";
 /// ```
 ///
 /// `secret.hex` is the secret in hexadecimal digits
-/// ([`Secret::from_hex`](crate::Secret::from_hex)). Two requests alike within one second are one.
+/// ([`Secret::from_hex`](crate::Secret::from_hex)). Two equal requests within one
+/// second count as one.
 ///
 /// # Responses
 /// [`SignResponseLayer`](crate::response::SignResponseLayer) and
@@ -87,27 +86,26 @@ pub(super) const ALGORITHM: &str = "hmac-sha256";
 /// | of | covered | |
 /// | --- | --- | --- |
 /// | the response | `@status` | always |
-/// | | `content-digest` | with a body, and whenever the field is there |
-/// | | `content-type`, `content-encoding`, `content-range`, `location` | whenever they are there |
-/// | | `countersign-outcome`, `countersign-received` | whenever they are there; our servers write the first always |
+/// | | `content-digest` | with a body, and if the response has the field |
+/// | | `content-type`, `content-encoding`, `content-range`, `location` | if the response has them |
+/// | | `countersign-outcome`, `countersign-received` | if the response has them; our servers always write the first |
 /// | the request | `@method`, `@authority`, `@path`, `@query` | always |
-/// | | `content-digest` | whenever the field is there |
-/// | | one signature, and its member of `signature-input` | whenever it is signed |
+/// | | `content-digest` | if the request has the field |
+/// | | one signature, and its member of `signature-input` | if the request is signed |
 /// | the signature | `created`, `keyid` | always |
 ///
 /// and what [`response_covers`](super::HttpMessageSignaturesBuilder::response_covers) adds. The
-/// request's signature makes the response one to this very request, and to no other that asks for
-/// the same. The rest of the request is covered beside it, because a server also answers requests
-/// whose signature it has not verified, or has refused: with the signature alone, somebody could
-/// send it along with a request of their own, and pass off the answer as one to ours. If a request
-/// has several signatures, the response covers the one that was verified. Otherwise it covers the
-/// one under the [`label`](super::HttpMessageSignaturesBuilder::label) of the profile, or else the
-/// first.
+/// request's signature binds the response to this request, and to no other with the same content.
+/// The rest of the request is covered too, because a server also answers requests whose signature
+/// it has not verified, or has refused: otherwise somebody could send our signature with a request
+/// of their own, and present the answer as the answer to our request. If a request has several
+/// signatures, the response covers the one that was verified. If none was, it covers the one under
+/// the [`label`](super::HttpMessageSignaturesBuilder::label) of the profile, or the first.
 ///
 /// ## Statements of a response
-/// Even so, somebody on the way can alter what the response does not cover, or the body, so that
-/// the server refuses the request, and can deliver the genuine request later. So a refusal is not
-/// final by itself. Two fields of the response, which the server writes and covers, say what is:
+/// Somebody on the way can alter uncovered parts of the request, or its body, so that the server
+/// refuses it, and can deliver the genuine request later. So a refusal alone is not final. Two
+/// fields of the response, which the server writes and covers, say what is final:
 ///
 /// | field | value | meaning |
 /// | --- | --- | --- |
@@ -126,14 +124,15 @@ pub(super) const ALGORITHM: &str = "hmac-sha256";
 /// Everything else is `open`: other refusals, a lease that was released, a store that gave no
 /// answer, and a profile without `created`.
 ///
-/// A request that is refused for good may have been accepted before, and its response been kept
-/// back. So a client counts `never` only if it sent the request after that time, by the clock of
-/// the server: after the signed time of the response less the time for which the request was on its
-/// way. A client refuses a response whose `countersign-received` contradicts the `content-digest`
-/// of its request. [`SignedBy::outcome`](crate::response::SignedBy::outcome) is what remains.
+/// A request that is refused for good may have been accepted before, and somebody may have held its
+/// first response back. So a client believes `never` only if it sent the request after that time,
+/// by the clock of the server: after the signed time of the response less the time for which the
+/// request was on its way. A client refuses a response whose `countersign-received` contradicts the
+/// `content-digest` of its request. [`SignedBy::outcome`](crate::response::SignedBy::outcome)
+/// returns the outcome after these checks.
 ///
 /// # Limits
-/// RFC 9421 signs some requests alike, and no verifier can tell them apart:
+/// RFC 9421 gives some different requests one signed message, and no verifier can distinguish them:
 /// - `/x` and `/x?`: `@query` is `?` for both, and the payload's query is empty for both;
 /// - a field in two lines, and in one line with `, ` between them, and with white space around
 ///   either; the payload has the one line;
