@@ -16,12 +16,12 @@ use crate::{
 };
 
 impl IdempotencyLayer {
-    /// Returns a layer with every default.
+    /// Returns a layer with the default settings.
     pub fn new(store: impl AnswerStore) -> Self {
         Self::builder(store).build_in_range()
     }
 
-    /// Configures a layer; every setting states its default.
+    /// Returns a builder of a layer.
     pub fn builder(store: impl AnswerStore) -> IdempotencyLayerBuilder {
         IdempotencyLayerBuilder::new(Arc::new(store))
     }
@@ -74,7 +74,7 @@ impl IdempotencyLayerBuilder {
     /// Keeps the keys of this layer apart from those of others in the same store. Default: the
     /// namespace of the verifier. A namespace has 1 to 256 bytes, none of them zero.
     ///
-    /// A sender is known by namespace and key id, and by no secret. Two verifiers that give one key
+    /// A sender is identified by namespace and key id. Two verifiers that give one key
     /// id to different senders need different namespaces if their answers are in one store:
     /// otherwise one sender gets the answers of the other. In one process, the second verifier is
     /// refused: by its `build` if it has
@@ -89,15 +89,15 @@ impl IdempotencyLayerBuilder {
     /// Sets for how long a key and its answer are kept, counted from the first attempt. Default: 24
     /// hours. Range: 1 minute to 1 year, and longer than the [lease](Self::lease).
     ///
-    /// A retry that comes later runs again. Tell your senders the time.
+    /// A later retry runs again. Tell your senders this time.
     pub fn retention(mut self, retention: Duration) -> Self {
         self.settings.retention = retention;
         self
     }
 
-    /// Sets for how long a key is held without a sign of life. Default: 30 seconds. Range: 100
-    /// milliseconds to 1 hour. It ends at once if the handler panics; only after the process has
-    /// died do retries wait for it.
+    /// Sets for how long a key is held without a renewal. Default: 30 seconds. Range: 100
+    /// milliseconds to 1 hour. The hold ends at once if the handler panics. Retries wait for it
+    /// only after the process has died.
     ///
     /// A task of the Tokio runtime renews it while the handler runs, also if the handler blocks its
     /// own thread, and until the answer is recorded.
@@ -107,7 +107,7 @@ impl IdempotencyLayerBuilder {
     }
 
     /// Limits how long the store may take for one step. Default: 2 seconds. Range: 1 millisecond to
-    /// 1 hour. A store that is late is answered for with 503.
+    /// 1 hour. If the store is late, the answer is 503.
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = timeout;
         self
@@ -115,8 +115,8 @@ impl IdempotencyLayerBuilder {
 
     /// Limits the length of a body that is stored. Default: 64 KiB. Range: 0 to 16 MiB.
     ///
-    /// A longer body is passed on to the sender, and its answer is recorded without it: a retry
-    /// gets the status, the stored headers and `Idempotency-Body: omitted`.
+    /// A longer body is sent to the client, and the answer is recorded without it: a retry gets the
+    /// status, the stored headers and `Idempotency-Body: omitted`.
     pub fn max_body_bytes(mut self, bytes: usize) -> Self {
         self.settings.max_body = bytes;
         self
@@ -154,7 +154,7 @@ impl IdempotencyLayerBuilder {
     /// transaction in which their effects happen. Default: the layer records the answer after the
     /// handler has answered.
     ///
-    /// Nothing is unknown then: if an attempt was cut off, either its transaction was committed,
+    /// Then no outcome is unknown: if an attempt was cut off, either its transaction was committed,
     /// with its answer, or nothing happened, and the next attempt runs. The store must be in the
     /// handler's database (`PostgresAnswers`, `SqliteAnswers`). An answer of 4xx without a recorded
     /// answer is recorded by the layer.
@@ -167,8 +167,8 @@ impl IdempotencyLayerBuilder {
     /// the outcome is unknown (409, `outcome_unknown`) until it is
     /// [resolved](IdempotencyLayer::resolve), or its retention has ended.
     ///
-    /// An effect that was made before the handler was cut off is made twice. An attempt that has
-    /// lost its hold, and still runs, runs beside the next one.
+    /// An effect that was made before the handler was cut off is made twice. If an attempt has
+    /// lost its hold and still runs, the next one runs beside it.
     pub fn danger_run_again_after_crash(mut self) -> Self {
         self.settings.when_cut_off = WhenCutOff::RunsAgain;
         self

@@ -13,18 +13,19 @@ use crate::body::BodyLimits;
 /// A layer that signs every response of a service, bound to the request that it answers.
 ///
 /// # The steps of a response
-/// 1. Its body is read whole, within limits of size and time, because the signature is in the head.
+/// 1. The whole body is read, within limits of size and time, because the signature is in the head.
 ///    Trailers are dropped, and `content-length` is that of the body. A response to `HEAD`, and one
 ///    with 204 or 304, is signed without a body.
-/// 2. It is signed under the [present key](ResponseSigner::rotate), with the present time. Its
-///    headers stay as they are, `Cache-Control` among them. Only `countersign-outcome` and
-///    `countersign-received` are [the server's
+/// 2. The response is signed under the [current key](ResponseSigner::rotate), with the current
+///    time. Its headers stay as they are, `Cache-Control` among them. Only `countersign-outcome`
+///    and `countersign-received` are [the server's
 ///    own](crate::HttpMessageSignatures#statements-of-a-response).
-/// 3. If that cannot be done, 500 with the code `response_not_signed` takes its place, signed
-///    wherever possible: the body is over the limit, broken off, shorter or longer than its
-///    `content-length`, or too slow, the response switches protocols, or has a signature of the
-///    same label. The reason is in the log and, as a [`Rejection`](crate::Rejection), among the
-///    extensions. The request has been handled all the same.
+/// 3. A response that cannot be signed is replaced by 500 with the code `response_not_signed`,
+///    which is signed if possible. This happens if the body is over the limit, broken off, too
+///    slow, or shorter or longer than its `content-length`; if the response switches protocols; or
+///    if it has a signature of the same label already. The reason is in the log and, as a
+///    [`Rejection`](crate::Rejection), among the extensions. The request has been handled all the
+///    same.
 ///
 /// A request that no response could be bound to, such as one with two `Host`s, is answered with 400
 /// or 421, without a signature, and does not reach the inner service.
@@ -34,7 +35,7 @@ use crate::body::BodyLimits;
 ///   outcome is stated. Without that layer inside, every outcome is `open`. Put it also outside
 ///   of any layer that changes a response, such as compression. In Axum it works at every place of
 ///   a router.
-/// - Streams that are longer than the limit, or that do not end, have no place behind it.
+/// - Do not use it for streams that are longer than the limit, or that do not end.
 /// - With [`Processing::Retryable`](crate::Processing::Retryable) the lease is completed by what
 ///   the handler answered, even where 500 takes its place here.
 ///

@@ -24,9 +24,9 @@ use crate::{
 /// - A MAC is made and verified with one secret, so a client that verifies responses under a key
 ///   can also make them. Use one key for each client, or for clients that trust each other, and not
 ///   the key with which the client signs its requests.
-/// - The signature says that this server answers, whatever it answers, also to requests that it did
-///   not verify. The outcome of the request is said by
-///   [`countersign-outcome`](HttpMessageSignatures#statements-of-a-response) alone.
+/// - The signature only proves that this server answered, also for requests that it did not verify.
+///   Only [`countersign-outcome`](HttpMessageSignatures#statements-of-a-response) states the
+///   outcome of the request.
 ///
 /// ```
 /// use countersign::{response::ResponseSigner, HttpMessageSignatures};
@@ -78,9 +78,9 @@ impl ResponseSigner {
         self
     }
 
-    /// Returns where clients reach this service, as
-    /// [`VerifierBuilder::public_origin`](crate::request::VerifierBuilder::public_origin) says it.
-    /// Default: as each request names it, which is right where no proxy changes host or path.
+    /// Adds a URL at which clients reach this service, as
+    /// [`VerifierBuilder::public_origin`](crate::request::VerifierBuilder::public_origin) does.
+    /// Default: the authority and path of each request, which is right if no proxy changes them.
     ///
     /// Nothing is signed for any other authority: in a layer, such a request is answered with 421.
     ///
@@ -126,8 +126,8 @@ impl ResponseSigner {
 
     /// Signs the response to this request, as it arrived, with the present time.
     ///
-    /// `content-digest` is written where the response has a body. A response that cannot have one
-    /// (to `HEAD`, or with 204 or 304) keeps the one that it has, which tells of another response.
+    /// `content-digest` is written if the response has a body. A response that cannot have a body
+    /// (to `HEAD`, or with 204 or 304) keeps the digest that it has, which is of another response.
     ///
     /// # Errors
     /// Returns an error if something that is covered is missing or cannot be read one way only, in

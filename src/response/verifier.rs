@@ -35,8 +35,8 @@ use crate::{
 /// Verifies responses, each against the request that was sent.
 ///
 /// [`VerifyResponseLayer`](crate::response::VerifyResponseLayer) does so for a client.
-/// [`HttpMessageSignatures`](HttpMessageSignatures#responses) lists the parts that a response has
-/// to cover.
+/// [`HttpMessageSignatures`](HttpMessageSignatures#responses) lists the parts that a response must
+/// cover.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -66,14 +66,13 @@ use crate::{
 /// ```
 ///
 /// # Security
-/// - Everybody who has one of the keys can answer in place of the server. So give it the keys of the one
-///   server that the requests go to, and see that neither this client nor another has a use for
-///   them as a server.
-/// - A response to a signed request is bound to that very request by its signature, which a nonce
-///   makes unique. A request that is not signed has none: a response that was recorded can be given
-///   again to another one with the same method, target and body digest, for as long as it is fresh.
-/// - A response that is not verified says nothing about what became of the request. A verified one
-///   says so in its [outcome](SignedBy::outcome), and not in its status.
+/// - Everybody who has one of the keys can answer in place of the server. So give the verifier only
+///   the keys of the server that the requests go to, and do not use these keys for another server.
+/// - A response to a signed request is bound to that request by the request's signature, which a
+///   nonce makes unique. For unsigned requests, a recorded response can be given again to another
+///   request with the same method, target and body digest, for as long as the response is fresh.
+/// - A response that is not verified says nothing about the outcome of the request. A verified
+///   response states it in its [outcome](SignedBy::outcome), and not in its status.
 #[derive(Clone)]
 pub struct ResponseVerifier {
     pub(super) settings: Arc<Settings>,
@@ -89,8 +88,8 @@ pub(super) struct Settings {
     pub(super) strip_uncovered: bool,
 }
 
-/// Under which key a response was signed, and when: among the extensions of a response that was
-/// verified.
+/// The key id and the time of a response's signature. A verified response has it among its
+/// extensions.
 #[derive(Clone, Debug)]
 pub struct SignedBy {
     key_id: KeyId,
@@ -112,7 +111,7 @@ impl SignedBy {
         self.signed_at
     }
 
-    /// Returns what became of the request. Only [`Outcome::Used`] and [`Outcome::Never`] are final;
+    /// Returns the outcome of the request. Only [`Outcome::Used`] and [`Outcome::Never`] are final;
     /// every other value, and every status, leaves it open.
     ///
     /// The outcome is [`Outcome::Open`] if the server states none, if the request has no signature
@@ -131,8 +130,7 @@ impl SignedBy {
 }
 
 impl ResponseVerifier {
-    /// Verifies the response to this request, as it was sent: with the signature, and before
-    /// whatever the client changes that no signature covers.
+    /// Verifies the response to this request. Pass the request as it was sent, with its signature.
     ///
     /// The MAC is compared before any of the body is read. The response that is returned has
     /// [`SignedBy`] among its extensions, and a `Date` that can be believed: one that the signature

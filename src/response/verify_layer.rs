@@ -15,9 +15,8 @@ use crate::{body::BoxError, future::ResponseFuture};
 /// A layer that verifies every response that an HTTP client gets.
 ///
 /// # The steps of a response
-/// 1. Without a signature, with one that is stale, under an unknown key, over another status or
-///    header, or over the response to another request, it is refused before any of its body is
-///    read.
+/// 1. A response is refused before its body is read if it has no signature, a stale one, or one
+///    under an unknown key, over another status or header, or for another request.
 /// 2. The body is read, within limits of size and time, and compared with the covered digest.
 /// 3. The caller gets the response with a `Full<Bytes>` as its body, and with
 ///    [`SignedBy`](crate::response::SignedBy) among its extensions.

@@ -73,8 +73,8 @@ impl MemoryStoreBuilder {
     /// Sets the most bytes that are allocated for nonces, leases and keys; allocated as needed,
     /// save for one per cent. Default: 256 MiB.
     ///
-    /// Reckon with 22 bytes for each nonce that is live at one time: all requests of 5 minutes and
-    /// a little, at the default window.
+    /// Plan 22 bytes for each live nonce. With the default window, the requests of a little more
+    /// than 5 minutes are live at one time.
     #[must_use]
     pub fn capacity_bytes(mut self, bytes: usize) -> Self {
         self.capacity_bytes = bytes;
@@ -98,34 +98,34 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// See [`MemoryStore::danger_assume_no_history`]. With a high watermark it says so of the time
-    /// before its file was made, and changes nothing where there is one: do not keep it where the
-    /// file itself may get lost, as in a container without a volume.
+    /// Does the same as [`MemoryStore::danger_assume_no_history`]. With a high watermark it is
+    /// about the time before the file was created, and has no effect once the file exists. Do not
+    /// use it if the file can get lost, as in a container without a volume.
     #[must_use]
     pub fn danger_assume_no_history(mut self) -> Self {
         self.assume_no_history = true;
         self
     }
 
-    /// Keeps in `file`, over restarts, how far signed times were accepted. Default: no file.
+    /// Keeps the latest accepted signed time in `file`, over restarts. Default: no file.
     ///
     /// After a restart, or a crash of the process or the machine, only requests that were signed at
-    /// or before the watermark are refused (503, `sign_again`). The watermark is the latest signed
-    /// time that was asked for, and a second. Requests that are signed later are served at once.
-    /// The first start, which finds no file, is like that of a store without one.
+    /// or before the watermark are refused (503, `sign_again`). The watermark is one second after
+    /// the latest signed time of a claim. Requests that are signed later are served at once.
+    /// The first start, without a file, is like the start of a store without a watermark.
     ///
     /// The file is written ahead of the claims, about once in a second of signed time, by a thread
-    /// of the store's own, in whole and synced with its folder. A claim waits for it only where it
-    /// is signed later than the file says: the first one after a pause, or the first whose clock is
-    /// ahead. A file that cannot be written refuses what is signed after it, with
-    /// [`Unavailable`](crate::error::StoreErrorKind::Unavailable), until it can be; each such claim
-    /// tries again.
+    /// of the store's own, in whole and synced with its folder. A claim waits for the write only if
+    /// it is signed later than the file says: the first claim after a pause, or from a clock that
+    /// is ahead. While the file cannot be written, claims that are signed later than it says are
+    /// refused with [`Unavailable`](crate::error::StoreErrorKind::Unavailable); each of them tries
+    /// to write it again.
     ///
-    /// **Limits.** A claim without a signed time, and an event whose sender signs its
-    /// retry again, may be accepted again after a restart: use a store that survives restarts for
-    /// these. Leases are forgotten too. An older copy of the file that is put in its place reopens
-    /// what was accepted since. After a clock that was far ahead, everything is refused until the
-    /// time that the file says; the log warns of it at the start.
+    /// **Limits.** A claim without a signed time, and an event whose sender signs its retry again,
+    /// may be accepted again after a restart: use a store that survives restarts for these. Leases
+    /// are forgotten too. If an older copy of the file is put in its place, requests that were
+    /// accepted since the copy can be accepted again. After a clock that was far ahead, everything
+    /// is refused until the time that the file says; the log warns of it at the start.
     ///
     /// One live process has the file: it is locked by one beside it (`.lock`), and replaced by
     /// another (`.new`). Keep it on a local disk. Symbolic links are followed, once, when the store

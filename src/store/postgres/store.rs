@@ -38,30 +38,30 @@ use crate::{
 ///   deadline has passed by the clock of the database. Nonces are told apart by SHA-256. A nonce
 ///   that was [consumed](crate::PendingPayload::consume) in the same database is a replay, and the
 ///   reverse;
-/// - what was answered is committed with `synchronous_commit = on`, whatever is set elsewhere;
+/// - each claim is committed with `synchronous_commit = on` before it is answered, whatever is set
+///   elsewhere;
 /// - one key of one namespace has no more records than
 ///   [`PostgresStoreBuilder::records_of_a_key`] says. Nonces that handlers consume are not counted;
 /// - a live record is never evicted. A database that is down, slow, a standby, read-only or out of
 ///   room is answered with an error, and so is a wait of more than
 ///   [`PostgresStoreBuilder::timeout`]; the store goes on by itself when the database does;
-/// - a database that is another than before, a copy, or on another timeline (a standby that was
-///   promoted, a backup that was restored to a point in time, a dump) refuses what was signed until
-///   it was first asked, with the code `sign_again`. So does a database that has lost the newest
-///   record of an open store. [What this cannot see](super#restores-and-how-they-are-noticed)
-///   is part of the module's text;
-/// - a clock that steps back reopens nothing that was dropped while it was ahead;
-/// - a namespace is remembered for as long as its first claim needed, by whichever server. A server
-///   that needs longer is refused with
-///   [`Misconfigured`](crate::error::StoreErrorKind::Misconfigured) until
+/// - if the database is another than before, a copy, or on another timeline (a promoted standby, a
+///   backup that was restored to a point in time, a dump), requests that were signed before its
+///   first claim are refused with the code `sign_again`. The same holds if it has lost the newest
+///   record of an open store. [Some restores](super#restores-and-how-they-are-noticed) are not
+///   noticed;
+/// - if the clock was ahead and steps back, records that were dropped meanwhile stay refused;
+/// - a namespace is remembered for as long as its first claim needed. A server that needs longer is
+///   refused with [`Misconfigured`](crate::error::StoreErrorKind::Misconfigured) until
 ///   [`extend_retention`](Self::extend_retention); one that needs less is served.
 ///
-/// Its functions that take a `pool` serve handlers that consume in the same database too; the
+/// The functions that take a `pool` are also for services that only consume in this database. The
 /// others need an open store.
 ///
-/// Claims that come in while a transaction is written go into the next one together. The store has
-/// connections of its own, so that it never waits for a handler's transaction, and takes tasks on
-/// the Tokio runtime that it was opened on: one for each connection, one that drops what has
-/// expired, and one that counts the records of keys. Each has a connection. They end with it.
+/// Claims that arrive while a transaction is written go into the next transaction together. The
+/// store has connections of its own, so that it never waits for a handler's transaction, and takes
+/// tasks on the Tokio runtime that it was opened on: one for each connection, one that drops what
+/// has expired, and one that counts the records of keys. Each has a connection. They end with it.
 ///
 /// ```no_run
 /// use countersign::store::PostgresStore;
@@ -95,7 +95,8 @@ pub struct PostgresStoreBuilder {
 }
 
 impl PostgresStore {
-    /// The tables and functions, for those whose migrations are made elsewhere. Can be run again.
+    /// The statements that create the tables and functions, for your own migrations. They can be
+    /// run again.
     pub const SCHEMA: &str = schema::SCHEMA;
 
     /// Opens the store with the defaults of [`PostgresStoreBuilder`].
@@ -133,8 +134,8 @@ impl PostgresStore {
         schema::migrate(pool).await.map_err(error::of_driver)
     }
 
-    /// Says that nothing was accepted before the tables were made, so that requests that were
-    /// signed earlier are new. To be called before the first request; later it changes nothing.
+    /// States that nothing was accepted before the tables were created, so that requests that were
+    /// signed earlier are new. Call it before the first request; later it has no effect.
     ///
     /// # Errors
     /// Returns an error if the database refuses or cannot be reached.
@@ -143,13 +144,12 @@ impl PostgresStore {
         assumed.map_err(error::of_driver)
     }
 
-    /// Refuses what was signed up to now, and up to five seconds and `max_skew` later (503, code
-    /// `sign_again`): records of it may be missing.
+    /// Refuses requests that were signed until now, and up to five seconds and `max_skew` later
+    /// (503, code `sign_again`), because their records may be missing.
     ///
     /// Copies and failovers are found and fenced without this call. Call it, before servers
-    /// connect, after an older state of the same database was put back in a way that [nothing in it
-    /// shows](super#restores-and-how-they-are-noticed). In `psql` it is `SELECT
-    /// countersign_fence()`.
+    /// connect, after a restore that [is not noticed](super#restores-and-how-they-are-noticed). In
+    /// `psql` it is `SELECT countersign_fence()`.
     ///
     /// # Errors
     /// Returns an error if the database refuses or cannot be reached.

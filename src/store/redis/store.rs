@@ -71,12 +71,12 @@ impl RedisStore {
         RedisStoreBuilder::default()
     }
 
-    /// Checks that all servers that it takes can be reached, evict nothing, have memory and are
-    /// masters: for a health check. Changes nothing, and waits no longer than
+    /// Checks that all servers of the store can be reached, evict nothing, have memory and are
+    /// masters, for a health check. Changes nothing, and waits at most
     /// [`RedisStoreBuilder::timeout`].
     ///
     /// # Errors
-    /// Returns the error that a claim would get.
+    /// Returns the error that a claim would get now.
     pub async fn check(&self) -> Result<(), StoreError> {
         let checked = async {
             self.shared.serve_all().await?;
@@ -110,8 +110,8 @@ impl RedisStore {
         self.within(asked).await.map(drop)
     }
 
-    /// Returns how many records the databases hold: live nonces, with some records of the store's
-    /// own and whatever others keep there.
+    /// Returns how many keys the databases have: live nonces, some records of the store, and the
+    /// keys of other users.
     ///
     /// # Errors
     /// Returns an error if a server gives no answer.
@@ -240,11 +240,11 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Accepts what was signed before the store's first record was made: for a first start, and for
-    /// tests. It changes nothing where there is a record already, or once this process has had an
-    /// answer: a server that comes back empty has lost its memory.
+    /// Accepts requests that were signed before the store's first record was made: for a first
+    /// start, and for tests. It has no effect if there is a record already, or once this process
+    /// has had an answer: a server that comes back empty has lost its memory.
     ///
-    /// Take it out again after the first start: a server that is emptied while this process starts
+    /// Remove the call after the first start: a server that is emptied while this process starts
     /// looks like a new one.
     #[must_use]
     pub fn danger_assume_no_history(mut self) -> Self {

@@ -33,21 +33,21 @@ use crate::{
 /// - of any number of claims on one nonce, from any of the processes, at once or one after another,
 ///   at most one is answered [`ClaimOutcome::New`](crate::store::ClaimOutcome::New) until its
 ///   deadline has passed by the clock of the host. Nonces are told apart by SHA-256;
-/// - what was answered is on the disk (`synchronous=FULL`), as far as the disk keeps its word, and
-///   is known after a crash of the process or of the machine;
-/// - a live record is never evicted. A store that holds [`SqliteStoreBuilder::capacity`] records,
+/// - each claim is on the disk before it is answered (`synchronous=FULL`), and is known after a
+///   crash of the process or the machine, unless the disk loses writes;
+/// - a live record is never evicted. A store that has [`SqliteStoreBuilder::capacity`] records,
 ///   or whose disk is full, refuses with [`StoreErrorKind::Full`]; a key that has used up its share
 ///   is refused with [`StoreErrorKind::KeyOverQuota`];
 /// - a database that is locked, cannot be written to, or is damaged is answered with an error, and
 ///   so is a wait of more than [`SqliteStoreBuilder::timeout`];
-/// - a clock that steps back reopens nothing that was dropped while it was ahead;
-/// - a namespace is remembered for as long as its first claim needed, by whichever server. A server
-///   that needs longer is refused with [`StoreErrorKind::Misconfigured`] until
-///   [`SqliteStore::extend_retention`]; one that needs less is served.
+/// - if the clock was ahead and steps back, records that were dropped meanwhile stay refused;
+/// - a namespace is remembered for as long as its first claim needed. A server that needs longer is
+///   refused with [`StoreErrorKind::Misconfigured`] until [`SqliteStore::extend_retention`]; one
+///   that needs less is served.
 ///
-/// **The first start forgets**: where the tables are made, every claim with
-/// `signed time <= that moment + max_skew` is refused with the code `sign_again`, as long as
-/// [`SqliteStoreBuilder::danger_assume_no_history`] does not say that nothing was accepted earlier.
+/// **The first start**: when the tables are created, every claim with
+/// `signed time <= that moment + max_skew` is refused with the code `sign_again`, unless
+/// [`SqliteStoreBuilder::danger_assume_no_history`] says that nothing was accepted earlier.
 ///
 /// Keep the file on a local disk: a network file system has no shared memory for its log. Three
 /// more files are beside it and belong to it: the log (`-wal`, `-shm`), and a mark (`-mark`) that
@@ -61,13 +61,13 @@ use crate::{
 /// no time, may be accepted again.
 ///
 /// An older copy of the database *together with the mark of that time* looks like the database
-/// itself, and reopens what was accepted since the copy was made. So back up the database alone, or
-/// delete the mark before the restored database is opened. Nothing is put in the place of a file
+/// itself: requests that were accepted since the copy can be accepted again. So back up the
+/// database alone, or delete the mark before the restored database is opened. Never replace a file
 /// that is open. SQLite notices most damage to a page, and refuses; it has no checksum to notice
-/// all.
+/// all damage.
 ///
-/// Claims that come in while a transaction is written go into the next one together. It takes a
-/// task on the Tokio runtime that the store was opened on, and ends with it.
+/// Claims that arrive while a transaction is written go into the next transaction together. A task
+/// on the Tokio runtime that the store was opened on writes them. The store ends with that runtime.
 ///
 /// A lease ends by the clock of the host, so that all processes agree: one that is set ahead ends
 /// leases early.
@@ -118,8 +118,8 @@ pub struct SqliteStoreBuilder {
 }
 
 impl SqliteStore {
-    /// The tables of the store, as statements that do nothing where the tables are there: for those
-    /// who keep their schema in migrations of their own. All names begin with `countersign_`.
+    /// The statements that create the tables of the store if they do not exist, for your own
+    /// migrations. All names begin with `countersign_`.
     pub const SCHEMA: &str = schema::SCHEMA;
 
     /// Opens the database at `path`, with the defaults of [`SqliteStoreBuilder`]. Creates it if it
