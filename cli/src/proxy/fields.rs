@@ -36,8 +36,8 @@ const NEVER: [&str; 12] = [
     "x-sendfile-type",
 ];
 
-/// They say about a request what only somebody else than its client knows, or give it another
-/// method: forwarded if they are signed.
+/// Fields about a request that only a forwarder can know, or that change its method. They are
+/// forwarded only if they are signed.
 const IF_COVERED: [&str; 12] = [
     "forwarded",
     "true-client-ip",

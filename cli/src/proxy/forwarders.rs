@@ -1,5 +1,5 @@
-//! Forwarders in front of the proxy, such as nginx or a load balancer: only they are believed who a
-//! client is, and how it came.
+//! Forwarders in front of the proxy, such as nginx or a load balancer. Only their fields about the
+//! address, scheme and host of a client are trusted.
 
 use std::{
     mem,
@@ -18,10 +18,10 @@ use super::answer::Refused;
 /// A peer on a Unix socket is a process of this machine, as one on loopback is.
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// Which peers are believed, and what is read from their fields.
+/// The peers that are trusted, and the fields that are read from them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Forwarders {
-    /// `None` if nobody is believed.
+    /// `None` if no peer is trusted.
     pub(super) trusted: Option<Forwarded>,
     /// Where the address of the client is.
     pub(super) client: Option<HeaderName>,
@@ -31,7 +31,7 @@ pub(super) struct Forwarders {
     pub(super) host: bool,
 }
 
-/// How a connection came.
+/// The peer of a connection, and whether it uses TLS.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrival {
     /// `None` for a peer on a Unix socket.
@@ -39,7 +39,7 @@ pub(super) struct Arrival {
     pub(super) is_tls: bool,
 }
 
-/// The client of a request, and how it came, as far as it is known.
+/// The client of a request and its scheme, as far as they are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Client {
     pub(super) address: Option<IpAddr>,
@@ -55,7 +55,7 @@ impl Arrival {
 }
 
 impl Forwarders {
-    /// Returns whether a peer is believed.
+    /// Returns whether a peer is trusted.
     pub(super) fn trust(&self, arrival: Arrival) -> bool {
         self.is_trusted(arrival.peer.unwrap_or(LOCAL).ip())
     }
@@ -286,7 +286,7 @@ mod tests {
             let line = format!("{begun}, {added}");
             let read = client(field, "10.0.0.1", &[(field, &line)]);
             assert_eq!(read, Err(Refused::Unclear), "{line}");
-            // The twin: whoever is no forwarder says nothing about who it is.
+            // The twin: such fields of a peer that is not a forwarder are ignored.
             assert!(client(field, "192.0.2.9", &[(field, &line)]).is_ok());
         }
     }

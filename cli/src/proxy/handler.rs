@@ -38,7 +38,7 @@ struct Answering<'p> {
     /// `None` if requests are not logged.
     begun: Option<Begun>,
     route: Option<Arc<str>>,
-    /// Held until its line is said.
+    /// Held until its line is logged.
     handled: Option<Handled>,
     is_over: bool,
 }
@@ -115,7 +115,7 @@ impl Proxy {
         }))
     }
 
-    /// Serves another plan from now on. Requests that are being answered go on by the old one.
+    /// Serves another plan from now on. Requests that are being answered finish under the old plan.
     ///
     /// # Errors
     /// Returns a failure if the plan cannot be served; the old one stays.
@@ -213,7 +213,7 @@ impl Proxy {
         answer
     }
 
-    /// The deadline of the end is over: what is given up from now on is cut off.
+    /// Marks the end of `drain`: requests that are dropped from now on were cut off.
     pub(crate) fn cut_off(&self) {
         self.is_cut_off.store(true, Ordering::Relaxed);
     }

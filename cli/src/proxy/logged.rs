@@ -132,7 +132,8 @@ impl<'a> Outcome<'a> {
 }
 
 impl Logged {
-    /// The JSON object, as `cli/README.md` describes it. So many lines before it were left out.
+    /// Returns the JSON object, as `cli/README.md` describes it, with the number of lines before it
+    /// that were left out.
     pub(super) fn object(&self, left_out: u64) -> Value {
         json!({
             "version": 1,

@@ -1,4 +1,4 @@
-//! Forwarders that are believed.
+//! The trusted forwarders.
 
 use countersign::request::Forwarded;
 use http::{HeaderName, header::FORWARDED};
