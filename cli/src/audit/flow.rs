@@ -151,6 +151,15 @@ impl<'a> Flow<'a> {
         Some(at)
     }
 
+    /// Returns whether one frame is another, or answers a call from inside it.
+    pub(super) fn is_within(&self, frame: u32, other: u32) -> bool {
+        let mut at = Some(frame);
+        while let Some(frame) = at.filter(|it| *it != other) {
+            at = self.frames.get(frame as usize).and_then(|it| it.parent);
+        }
+        at.is_some()
+    }
+
     pub(super) fn step(&self, step: u32) -> Option<&Step<'a>> {
         self.steps.get(step as usize)
     }

@@ -19,10 +19,12 @@ impl<'a> Flow<'a> {
         let (Some(a), Some(b)) = (self.step(first), self.step(second)) else {
             return false;
         };
-        if first >= second {
-            return false;
-        }
-        let below: Vec<u32> = self.around(b.region).map(|(at, _)| at).collect();
+        first < second && self.leads(a.region, b.region)
+    }
+
+    /// Returns whether a run that is in one region can come to another, if that lies behind it.
+    pub(super) fn leads(&self, from: u32, to: u32) -> bool {
+        let below: Vec<u32> = self.around(to).map(|(at, _)| at).collect();
         if !self.fuel.burn(below.len()) {
             return false;
         }
@@ -35,7 +37,7 @@ impl<'a> Flow<'a> {
         };
         let mut loop_left = false;
         let mut last: Option<&Region<'a>> = None;
-        for (at, region) in self.around(a.region) {
+        for (at, region) in self.around(from) {
             if below.contains(&at) {
                 // The regions just below the one that both share.
                 let other = below.iter().take_while(|it| **it != at).last();
@@ -53,7 +55,7 @@ impl<'a> Flow<'a> {
             match region.exits {
                 Some(Exit::Raise) => {
                     let caught = self
-                        .around(a.region)
+                        .around(from)
                         .any(|(_, it)| matches!(it.kind, RegionKind::Try(_)));
                     if !caught {
                         return false;

@@ -41,10 +41,9 @@ pub(super) fn has_word(text: &str, words: &[&str]) -> bool {
 }
 
 /// The names of memories of used things.
-pub(super) const MEMORY: [&str; 23] = [
+pub(super) const MEMORY: [&str; 22] = [
     "nonce",
     "seen",
-    "replay",
     "idempot",
     "dedup",
     "duplicate",
@@ -164,7 +163,9 @@ pub(super) fn changes(call: &Call<'_>) -> bool {
         "insert",
         "insert_one",
         "update_one",
+        "update_many",
         "delete_one",
+        "delete_many",
         "delay",
         "apply_async",
         "send_task",

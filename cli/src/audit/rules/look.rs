@@ -4,6 +4,7 @@ use crate::audit::{
     finding::{Fix, Place},
     flow::{CallAt, Flow, RegionKind, Val, What},
     mac,
+    span::Span,
     tree::{Call, Expr, Function, Kind},
     values::{At, Go},
     words,
@@ -135,6 +136,29 @@ impl<'f, 'a> Look<'f, 'a> {
             let text = file.and_then(|it| it.text.get(function.span.range()));
             text.is_some_and(|it| {
                 self.flow.fuel.burn(it.len() / 16) && words::has_word(it, needles)
+            })
+        })
+    }
+
+    /// Returns whether one of the words stands in a function of this flow, and not in a comment.
+    pub(super) fn mentions_in_code(&self, needles: &[&str]) -> bool {
+        self.flow.frames.iter().any(|frame| {
+            let file = self.flow.project.files.get(frame.file);
+            let (Some(function), Some(file)) = (frame.function, file) else {
+                return false;
+            };
+            let Span { start, end } = function.span;
+            let comments = &file.tree.comments;
+            let first = comments.partition_point(|it| it.span.start < start);
+            let inside = comments.iter().skip(first).map(|it| it.span);
+            let inside = inside.take_while(|it| it.start < end);
+            let mut from = start;
+            inside.chain([Span { start: end, end }]).any(|comment| {
+                let code = file.text.get(from as usize..comment.start as usize);
+                from = comment.end;
+                code.is_some_and(|it| {
+                    self.flow.fuel.burn(1 + it.len() / 16) && words::has_word(it, needles)
+                })
             })
         })
     }

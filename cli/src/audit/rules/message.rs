@@ -5,8 +5,9 @@ use super::{
     mend,
 };
 use crate::audit::{
+    flow::What,
     mac,
-    tree::{Expr, Kind},
+    tree::{Call, Compare, Expr, Kind, Param, first, second},
     values::{At, Go},
     words,
 };
@@ -182,94 +183,160 @@ fn over_data(look: &Look<'_, '_>, is_sorted: bool, message: &str) -> Vec<Hit> {
     hits
 }
 
-/// Reads an input of the request that a signature may not cover.
-fn input<'a>(look: &Look<'_, 'a>, name: &str) -> bool {
-    let function = look.flow.function;
-    let is_param = function.params.iter().skip(1).any(|param| {
-        param.target.is_name(&[name])
-            && param.default.is_none()
-            && param.annotation.as_ref().is_none_or(|it| {
-                it.chain()
-                    .last()
-                    .is_some_and(|it| ["str", "int", "UUID"].contains(it))
-            })
-    });
-    is_param
-        && (name == "pk"
-            || name == "id"
-            || name.ends_with("_id")
-            || name.ends_with("_pk")
-            || name == "slug")
+/// Calls that find rows, or change those that they find.
+const FINDS: [&str; 16] = [
+    "get",
+    "filter",
+    "filter_by",
+    "where",
+    "eq",
+    "get_object_or_404",
+    "aget",
+    "find_one",
+    "find_one_and_update",
+    "update_one",
+    "update_many",
+    "delete_one",
+    "delete_many",
+    "execute",
+    "query",
+    "fetchrow",
+];
+
+/// An input of the request that a signature of the body does not cover.
+struct Input<'a> {
+    name: &'a str,
+    what: &'static str,
 }
 
-/// An identifier of the path that the MAC does not cover and that chooses what is changed.
+/// The inputs of a handler that say whose rows it is about: of the path, of headers, the address.
+fn inputs<'a>(look: &Look<'_, 'a>) -> Vec<Input<'a>> {
+    let mut found = Vec::new();
+    for (place, param) in look.flow.function.params.iter().enumerate() {
+        let Some(name) = param.target.name() else {
+            continue;
+        };
+        let is_header = param.default.as_ref().and_then(Expr::call);
+        let what = if is_header.is_some_and(|it| it.last() == "Header") && names_owner(name) {
+            "and a header chooses what is changed"
+        } else if place > 0 && is_identifier(param) {
+            "and the identifier of the path chooses what is changed"
+        } else {
+            continue;
+        };
+        found.push(Input { name, what });
+    }
+    for (_, step) in look.flow.steps() {
+        if let What::Set {
+            target,
+            value,
+            operator: None,
+        } = &step.what
+            && step.frame == 1
+            && let Some(name) = target.name()
+            && let Some(what) = read_beside_the_body(value.expr)
+        {
+            found.push(Input { name, what });
+        }
+    }
+    found
+}
+
+fn is_identifier(param: &Param<'_>) -> bool {
+    let is_plain = param.default.is_none()
+        && param.annotation.as_ref().is_none_or(|it| {
+            it.chain()
+                .last()
+                .is_some_and(|it| ["str", "int", "UUID"].contains(it))
+        });
+    is_plain
+        && param.target.name().is_some_and(|name| {
+            ["pk", "id", "slug"].contains(&name) || name.ends_with("_id") || name.ends_with("_pk")
+        })
+}
+
+/// `request.headers.get("X-Shop-Domain")`, `request.META["HTTP_X_TENANT"]`, `request.remote_addr`
+fn read_beside_the_body(value: &Expr<'_>) -> Option<&'static str> {
+    let (holder, key) = match &value.kind {
+        Kind::Member(_, "remote_addr") => {
+            return Some("and the address of the sender chooses what is changed");
+        }
+        Kind::Index(both) => (first(both), second(both)),
+        Kind::Call(call) if call.last() == "get" => (call.receiver()?, &call.args.first()?.value),
+        _ => return None,
+    };
+    let is_header = ["headers", "META"].contains(holder.chain().last()?);
+    (is_header && names_owner(key.text()?)).then_some("and a header chooses what is changed")
+}
+
+/// A header that says whose the data is.
+fn names_owner(header: &str) -> bool {
+    let owners = [
+        "shop",
+        "tenant",
+        "account",
+        "merchant",
+        "store",
+        "seller",
+        "customer",
+        "company",
+        "workspace",
+        "project",
+        "user-id",
+        "user_id",
+        "org-id",
+        "org_id",
+        "client-id",
+        "client_id",
+    ];
+    words::has_word(header, &owners)
+        && !words::has_word(header, &["sig", "hmac", "secret", "topic", "webhook-id"])
+}
+
+/// A place that verifies the body, and all that goes into it.
+fn signed_parts<'a>(look: &Look<'_, 'a>) -> Vec<(At<'a>, Vec<At<'a>>)> {
+    let made = look.checks.iter().filter(|it| !it.message.is_empty());
+    let own = made.map(|it| {
+        let pieces = it.message.iter().chain(&it.key).chain(&it.other);
+        (it.at, pieces.copied().collect())
+    });
+    let library = look
+        .flow
+        .calls()
+        .filter(|it| it.call.last() == "construct_event");
+    let library = library.map(|call| {
+        let pieces = call.call.args.iter().map(|it| look.piece(call, &it.value));
+        (look.at(call), pieces.collect())
+    });
+    own.chain(library).collect()
+}
+
+/// Something that the MAC does not cover chooses what is changed.
 pub(super) fn unsigned_input_used(look: &Look<'_, '_>) -> Vec<Hit> {
     let mut hits = Vec::new();
     if !look.is_handler {
         return hits;
     }
-    for check in &look.checks {
-        if check.message.is_empty() {
-            continue;
-        }
-        let covers = |name: &str| {
-            let pieces = check.message.iter().chain(&check.key).chain(&check.other);
-            pieces.copied().any(|piece| {
-                look.flow
-                    .find(piece, |it| match it.val.expr.kind {
-                        Kind::Name(other) => other == name,
-                        Kind::Member(_, member) => {
-                            ["path", "full_path", "path_info", "url", "uri"].contains(&member)
-                        }
-                        Kind::Call(ref call) => matches!(
-                            call.last(),
-                            "get_full_path" | "build_absolute_uri" | "uri" | "path"
-                        ),
-                        _ => false,
-                    })
-                    .is_some()
-            })
-        };
-        for param in &look.flow.function.params {
-            let Some(name) = param.target.name() else {
-                continue;
-            };
-            if !input(look, name) || covers(name) || compared(look, name) {
+    let inputs = inputs(look);
+    for (check, pieces) in signed_parts(look) {
+        for input in &inputs {
+            if covers(look, &pieces, input.name) || compared(look, input.name) {
                 continue;
             }
-            let mut lookups = look.flow.calls().filter(|call| {
-                [
-                    "get",
-                    "filter",
-                    "get_object_or_404",
-                    "aget",
-                    "find_one",
-                    "execute",
-                    "query",
-                ]
-                .contains(&call.call.last())
-                    && call.val.frame == 1
-                    && !words::is_cache(&call.call.func)
-                    && call.call.args.iter().any(|arg| arg.value.is_name(&[name]))
-            });
-            let Some(lookup) = lookups.next() else {
+            let Some(found) = chosen_by(look, input.name) else {
                 continue;
             };
             let changed = look.flow.calls().any(|call| {
-                call.step >= lookup.step && call.step > check.at.step && words::changes(call.call)
+                let changes = words::changes(call.call) || call.call.last() == "dump";
+                call.step >= found.step && call.step > check.step && changes
             });
             if changed {
                 hits.push(look.hit(
-                    (
-                        check.at,
-                        "the MAC is checked here, over a message without it",
-                    ),
-                    (
-                        look.at(lookup),
-                        "and the identifier of the path chooses what is changed",
-                    ),
+                    (check, "the MAC is checked here, over a message without it"),
+                    (found, input.what),
                     format!(
-                        "`{name}` is not signed: who has one signed request can name another object"
+                        "`{}` is not signed: who has one signed request can name another object",
+                        input.name
                     ),
                 ));
             }
@@ -278,21 +345,91 @@ pub(super) fn unsigned_input_used(look: &Look<'_, '_>) -> Vec<Hit> {
     hits
 }
 
-/// Returns whether the function compares the input with something else.
+fn covers<'a>(look: &Look<'_, 'a>, pieces: &[At<'a>], name: &str) -> bool {
+    let is_of_it = |it: At<'a>| match it.val.expr.kind {
+        Kind::Name(other) => other == name,
+        Kind::Member(_, member) => {
+            ["path", "full_path", "path_info", "url", "uri"].contains(&member)
+        }
+        Kind::Call(ref call) => matches!(
+            call.last(),
+            "get_full_path" | "build_absolute_uri" | "uri" | "path"
+        ),
+        _ => false,
+    };
+    pieces
+        .iter()
+        .any(|piece| look.flow.find(*piece, is_of_it).is_some())
+}
+
+/// The place at which an input chooses a row, or an entry.
+fn chosen_by<'a>(look: &Look<'_, 'a>, name: &str) -> Option<At<'a>> {
+    let mut lookups = look.flow.calls().filter(|call| {
+        FINDS.contains(&call.call.last())
+            && call.val.frame == 1
+            && !words::is_cache(&call.call.func)
+            && call
+                .call
+                .args
+                .iter()
+                .enumerate()
+                .any(|(place, arg)| chooses(&arg.value, name, place, has_where(call.call)))
+    });
+    let entry = || {
+        look.flow.steps().find_map(|(number, step)| {
+            let What::Set { target, .. } = &step.what else {
+                return None;
+            };
+            let is_entry =
+                matches!(&target.kind, Kind::Index(both) if second(both).is_name(&[name]));
+            (is_entry && step.frame == 1).then_some(At {
+                val: crate::audit::flow::Val {
+                    expr: target,
+                    frame: 1,
+                },
+                step: number,
+            })
+        })
+    };
+    lookups.next().map(|it| look.at(it)).or_else(entry)
+}
+
+fn has_where(call: &Call<'_>) -> bool {
+    let statement = call.args.first().and_then(|it| it.value.text());
+    statement.is_some_and(|it| words::has_word(it, &["where "]))
+}
+
+/// `shop`, `{"shop": shop}` as a filter, `Shop.domain == shop`, `(shop,)` of a statement.
+fn chooses(arg: &Expr<'_>, name: &str, place: usize, is_statement: bool) -> bool {
+    match &arg.kind {
+        Kind::Name(_) => arg.is_name(&[name]),
+        Kind::Record(pairs) if place == 0 => pairs.iter().any(|it| it.1.is_name(&[name])),
+        Kind::Compare(Compare::Equal, both) => both.iter().any(|it| it.is_name(&[name])),
+        Kind::Many(all) if is_statement => all.iter().any(|it| it.is_name(&[name])),
+        _ => false,
+    }
+}
+
+/// Returns whether the function compares the input with something, other than in a query.
 fn compared(look: &Look<'_, '_>, name: &str) -> bool {
+    fn compares(expr: &Expr<'_>, name: &str) -> bool {
+        let mut found = false;
+        match &expr.kind {
+            // `if shop in shops` is a look-up.
+            Kind::Compare(Compare::In | Compare::NotIn, both) if second(both).name().is_some() => {}
+            Kind::Compare(_, both) => {
+                for side in both.iter() {
+                    side.walk(&mut |it| found |= it.is_name(&[name]));
+                }
+            }
+            Kind::Call(call) if FINDS.contains(&call.last()) => found = compares(&call.func, name),
+            _ => expr.children(&mut |it| found |= compares(it, name)),
+        }
+        found
+    }
     look.flow.steps().any(|(_, step)| {
         let mut found = false;
-        step.each(&mut |root| {
-            root.expr.walk(&mut |expr| {
-                if let Kind::Compare(_, both) = &expr.kind {
-                    found |= both.iter().any(|side| {
-                        let mut has = false;
-                        side.walk(&mut |it| has |= it.is_name(&[name]));
-                        has
-                    });
-                }
-            });
-        });
+        step.each(&mut |root| found |= compares(root.expr, name));
         found
     })
 }

@@ -1,5 +1,6 @@
 //! The rules: one table, and a function for each of its rows.
 
+mod added;
 mod counted;
 mod defaults;
 mod every;

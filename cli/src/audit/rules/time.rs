@@ -1,6 +1,7 @@
 //! Rules about the signed time.
 
 use super::{
+    added,
     look::{Hit, Look},
     memory,
     window::{Window, windows},
@@ -10,7 +11,7 @@ use crate::audit::{
     mac, mac_made,
     project::each_expr,
     span::Span,
-    tree::{Call, Expr, Kind},
+    tree::{Expr, Kind},
     values::{At, Go},
     words,
 };
@@ -26,8 +27,8 @@ pub(super) fn own_clock(look: &Look<'_, '_>) -> Vec<Hit> {
             hits.push(look.hit(
                 (clock, "this machine's clock is what is taken as signed"),
                 (check.at, "and the MAC is checked over it"),
-                "the signed time is the verifier's own: it is always fresh, and no sender can have \
-                 signed it",
+                "the signed time is the verifier's own: the request names none, and can be sent again \
+                 for as long as this clock shows the same",
             ));
         }
     }
@@ -234,7 +235,7 @@ fn file_reads_clock(look: &Look<'_, '_>) -> bool {
 /// A handler that checks a window, changes something, and remembers nothing.
 pub(super) fn no_memory(look: &Look<'_, '_>) -> Vec<Hit> {
     let Some(check) = look.checks.first() else {
-        return Vec::new();
+        return no_memory_of_an_event(look);
     };
     let end = |it: &Window<'_>| it.is_end || it.width.is_some() || it.is_two_sided;
     let windows = windows(look);
@@ -253,17 +254,13 @@ pub(super) fn no_memory(look: &Look<'_, '_>) -> Vec<Hit> {
     let change = look.flow.calls().find(|call| {
         call.step > check.at.step
             && words::changes(call.call)
-            && adds_up(look, call)
+            && added::adds_up(look, call)
             && !feeds_mac(look, call)
             && !names_its_event(look, call)
             && look.flow.reaches(check.at.step, call.step)
             && !look.is_log(call.val.frame)
     });
-    let remembers = if has_nonce {
-        memory::remembers(look)
-    } else {
-        look.mentions(&words::MEMORY)
-    };
+    let remembers = memory::remembers(look) || !has_nonce && look.mentions_in_code(&words::MEMORY);
     if !is_end || remembers {
         return Vec::new();
     }
@@ -283,37 +280,26 @@ pub(super) fn no_memory(look: &Look<'_, '_>) -> Vec<Hit> {
     )]
 }
 
-/// Returns whether a change does more if it happens twice: to store the same values again does not.
-fn adds_up(look: &Look<'_, '_>, call: &CallAt<'_>) -> bool {
-    let stores = [
-        "save",
-        "asave",
-        "update",
-        "aupdate",
-        "commit",
-        "update_one",
-        "delete",
-    ];
-    let mut args = call.call.args.iter();
-    if !stores.contains(&call.call.last())
-        || args.any(|it| matches!(it.value.kind, Kind::Binary(..)))
-    {
-        return true;
+/// An event of Stripe, which is good for five minutes, adds to a number.
+fn no_memory_of_an_event(look: &Look<'_, '_>) -> Vec<Hit> {
+    let verifies = |it: &&CallAt<'_>| {
+        it.call.last() == "construct_event" && it.call.named("tolerance").is_none()
+    };
+    let Some(check) = look.flow.calls().find(verifies) else {
+        return Vec::new();
+    };
+    let event = look.at(check);
+    let change = added::to_a_number(look, event);
+    let remembers = || memory::remembers(look) || look.mentions_in_code(&words::MEMORY);
+    match change.filter(|_| look.is_handler && !remembers()) {
+        Some(change) => vec![look.hit(
+            (event, "the event is good for five minutes"),
+            (change, "and each time it comes, this happens again"),
+            "nothing remembers that the event was used: it can be sent again, and its sender \
+             repeats it when an answer is late",
+        )],
+        None => Vec::new(),
     }
-    look.flow.steps().any(|(number, step)| match &step.what {
-        What::Set {
-            target,
-            value,
-            operator,
-        } if number < call.step && matches!(target.kind, Kind::Member(..)) => {
-            operator.is_some() || matches!(value.expr.kind, Kind::Binary(..))
-        }
-        What::Do(expr) => {
-            let last = expr.call().map_or("", Call::last);
-            number < call.step && ["add", "create", "insert", "append"].contains(&last)
-        }
-        _ => false,
-    })
 }
 
 /// Returns whether a comparison is about something that is in the signed message.

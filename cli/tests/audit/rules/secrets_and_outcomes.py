@@ -198,9 +198,111 @@ def caught_and_false(request):  # fine: failed-check-passes
         return False
 
 
-def another_fault(request):  # fine: failed-check-passes
+# seen in getsentry/sentry, src/sentry/integrations/github_enterprise/webhook.py
+def no_header_no_check(request):
+    try:
+        kind, given = request.META["HTTP_X_HUB_SIGNATURE"].split("=", 1)
+        mine = hmac.new(settings.KEY, request.body, kind).hexdigest()
+        if not hmac.compare_digest(mine, given):
+            return HttpResponse(status=401)
+    except (KeyError, IndexError) as error:  # expect: failed-check-passes
+        log.info("unsigned", extra={"error": str(error)})
+    shop_events.handle(request)
+    return HttpResponse(status=204)
+
+
+def no_header_in_stripes_name(request):
     try:
         stripe.Webhook.construct_event(request.body, request.headers["Stripe-Signature"], settings.KEY)
-    except KeyError:
+    except KeyError:  # expect: failed-check-passes
         log.warning("no header")
     fulfil(request.body)
+
+
+# seen in Anudeep28/Diecast_cars_pro, inventory/views.py
+def paid_in_test_mode(request, gateway):
+    try:
+        is_signed = gateway.verify_payment_signature(request.POST["payment"], request.POST["signature"])
+        if not is_signed:
+            print("not signed, going on for the test")
+    except Exception as error:  # expect: failed-check-passes
+        print("not checked, going on for the test", error)
+    member = Member.objects.get(pk=request.user.pk)
+    member.is_paid = True
+    member.save()
+
+
+# seen in waltherB/mobilepay_vipps, models/vipps_webhook_security.py
+class Gate:
+    def _signature(self, payload, header):
+        mine = hmac.new(self.key, payload, hashlib.sha256).hexdigest()
+        if hmac.compare_digest(mine, header):
+            return {"valid": True}
+        return {"valid": False, "error": "signature"}
+    def admit(self, payload, header):
+        outcome = {"admitted": False, "warnings": []}
+        signature = self._signature(payload, header)
+        log.info("signature: %s", signature)
+        if not signature["valid"]:  # expect: failed-check-passes
+            log.warning("for now, let through: %s", signature.get("error"))
+            outcome["warnings"].append("signature")
+        outcome["admitted"] = True
+        return outcome
+
+
+# seen in eltibe/slack-fathom-crono, src/slack_webhook_handler.py
+@app.route("/commands", methods=["POST"])
+def command_of_slack():
+    if not verify_slack_request(request):  # expect: failed-check-passes
+        log.warning("signature, let through to find out why")
+    name = request.form.get("command")
+    if name == "/orders":
+        orders.show(request.form["user_id"])
+    return "", 200
+
+
+def noted_on_both_sides(body, given):
+    mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
+    is_right = hmac.compare_digest(mine, given)
+    if is_right:  # expect: failed-check-passes
+        log.info("right")
+    else:
+        log.warning("wrong")
+    fulfil(body)
+
+
+def told_and_returned(body, given):  # fine: failed-check-passes
+    mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
+    is_right = hmac.compare_digest(mine, given)
+    if not is_right:
+        log.warning("wrong")
+    log.info("checked")
+    return is_right
+
+
+def told_and_asked_again(body, given, store):  # fine: failed-check-passes
+    mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
+    is_right = hmac.compare_digest(mine, given)
+    if not is_right:
+        log.warning("wrong")
+    store.note("seen")
+    if is_right:
+        fulfil(body)
+
+
+def told_at_the_end(body, given):  # fine: failed-check-passes
+    mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
+    if hmac.compare_digest(mine, given):
+        fulfil(body)
+    else:
+        log.warning("wrong")
+    return HttpResponse()
+
+
+def all_of_it_in_the_try(request):  # fine: failed-check-passes
+    try:
+        event = stripe.Webhook.construct_event(request.body, request.headers["Stripe-Signature"], settings.KEY)
+        fulfil(event)
+    except Exception as error:
+        log.exception(error)
+    return HttpResponse()

@@ -315,6 +315,87 @@ def of_flask(app, order_id):
     Order.query.filter(order_id).delete()  # expect: unsigned-input-used
 
 
+# seen in jenkinslisa1978-code/TrendScout, backend/routes/shopify_webhooks.py
+async def header_names_the_shop(request):
+    raw = await request.body()
+    mine = hmac.new(settings.SECRET, raw, hashlib.sha256).digest()
+    if not hmac.compare_digest(base64.b64encode(mine).decode(), request.headers.get("X-Shopify-Hmac-Sha256", "")):
+        raise HTTPException(401)
+    shop = request.headers.get("X-Shopify-Shop-Domain", "")
+    await db.products.delete_many({"shop": shop})  # expect: unsigned-input-used
+    return {}
+
+
+# seen in houssainiS/BeautyAI, recommender/webhooks.py
+def header_finds_the_shop(request):
+    if not in_constant_time(request):
+        return JsonResponse({}, status=401)
+    name = request.headers.get("X-Shopify-Shop-Domain")
+    if not name:
+        return JsonResponse({}, status=400)
+    shop = Tenant.objects.filter(domain=name).first()  # expect: unsigned-input-used
+    shop.delete()
+    return JsonResponse({})
+
+
+# seen in vyndigital-cloud/EmployeeSuite-Production, gdpr_compliance.py
+@flask_request.app.route("/shop/redact", methods=["POST"])
+def header_finds_what_is_erased():
+    if not in_constant_time(flask_request):
+        abort(401)
+    domain = flask_request.headers.get("X-Shopify-Shop-Domain", "")
+    if "." not in domain:
+        domain = f"{domain}.myshopify.com"
+    tenant = Tenant.query.filter_by(domain=domain).first()  # expect: unsigned-input-used
+    db.session.delete(tenant)
+    db.session.commit()
+
+
+# seen in 1droxion/winkly-backend, stripe_webhook.py
+@flask_request.app.route("/stripe", methods=["POST"])
+def address_gets_the_coins():
+    event = stripe.Webhook.construct_event(flask_request.data, flask_request.headers["Stripe-Signature"], settings.KEY)
+    sender = flask_request.remote_addr
+    vips = json.load(open("vips.json"))
+    if sender not in vips:
+        vips[sender] = event["data"]["object"]["amount"]  # expect: unsigned-input-used
+        json.dump(vips, open("vips.json", "w"))
+
+
+def header_in_a_query(request, session):
+    if not in_constant_time(request):
+        return HttpResponseForbidden()
+    tenant = request.META["HTTP_X_TENANT"]
+    session.query(Order).filter(Order.tenant == tenant).delete()  # expect: unsigned-input-used
+
+
+# seen in hastexo/webhook-receiver, webhook_receiver_shopify/views.py
+def header_is_the_only_shop(request):  # fine: unsigned-input-used
+    shop = request.headers["X-Shopify-Shop-Domain"]
+    if shop != settings.SHOP:
+        return HttpResponseForbidden()
+    if not in_constant_time(request):
+        return HttpResponseForbidden()
+    Order.objects.filter(shop=shop).update(paid=True)
+
+
+def header_chooses_the_key(request):  # fine: unsigned-input-used
+    shop = request.headers["X-Shopify-Shop-Domain"]
+    tenant = Tenant.objects.get(domain=shop)
+    mine = hmac.new(tenant.secret, request.body, hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(mine, request.headers["X-Signature"]):
+        return HttpResponseForbidden()
+    Order.objects.filter(tenant=tenant).update(paid=True)
+
+
+def header_is_only_noted(request):  # fine: unsigned-input-used
+    if not in_constant_time(request):
+        return HttpResponseForbidden()
+    shop = request.headers["X-Shopify-Shop-Domain"]
+    log.info("from %s", shop)
+    Order.objects.filter(pk=1).update(paid=True)
+
+
 # seen in contentful-labs/request-verification-examples, python/app.py
 def path_is_signed(request, order_id):  # fine: unsigned-input-used
     mine = hmac.new(settings.SECRET, request.path.encode() + request.body, hashlib.sha256).hexdigest()

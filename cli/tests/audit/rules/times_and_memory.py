@@ -1,7 +1,11 @@
 """The signed time, and what remembers that a request was used."""
 import base64
+import base64
 import hashlib
 import hmac
+import json
+import math
+import struct
 import time
 from datetime import datetime, timedelta, timezone
 
@@ -47,6 +51,55 @@ def of_this_hour(request):
 def through_a_helper(request):
     mine = mac_of(time.time(), request.body)
     return hmac.compare_digest(mine, request.headers["X-Signature"])  # expect: signed-time-is-own-clock
+
+
+# seen in linkedin/oncall, src/oncall/auth/__init__.py
+def of_these_five_seconds(request, key):
+    five = int(time.time()) // 5
+    for part in (five, five - 1):
+        text = f"{part} {request.method} {request.path} {request.body}"
+        mine = hmac.new(key, text.encode(), hashlib.sha512).hexdigest()
+        if hmac.compare_digest(mine, request.headers["Authorization"]):  # expect: signed-time-is-own-clock
+            return True
+    return False
+
+
+# seen in aaronwmorris/indi-allsky, indi_allsky/flask/syncapi_views.py
+def of_half_an_hour(request, key):
+    part = math.floor(time.time() / 300)
+    for of in [part, part + 1, part - 1, part - 2, part - 3]:
+        mine = hmac.new(key, str(of).encode() + request.body, hashlib.sha3_512).hexdigest()
+        if hmac.compare_digest(mine, request.headers["Authorization"]):  # expect: signed-time-is-own-clock
+            return
+    raise PermissionError("signature")
+
+
+# seen in Silvy66/Dynamic_Token_system, shared/config.py
+def is_token_of_now(token, around=1):
+    now = int(time.time() // 30)
+    for step in range(-around, around + 1):
+        if hmac.new(settings.KEY, str(now + step).encode(), hashlib.sha256).hexdigest() == token:  # expect: signed-time-is-own-clock mac-compared-with-equals
+            return True
+    return False
+
+
+# seen in viccar/portknock, knockServer.py
+def knocked(data, door):
+    second = str(datetime.now().replace(microsecond=0))
+    mine = hashlib.sha256((second + settings.SECRET_KEY).encode()).hexdigest()
+    if data.decode().split(":")[1] == mine:  # expect: signed-time-is-own-clock
+        door.open()
+
+
+# seen in artoj/meta.sr.ht, metasrht/totp.py
+def one_time_password(secret, code):  # fine: signed-time-is-own-clock
+    step = int(time.time()) // 30
+    for ago in range(-2, 3):
+        digest = hmac.new(base64.b32decode(secret), struct.pack(">q", step - ago), hashlib.sha1).digest()
+        at = digest[-1] & 0xF
+        if struct.unpack(">I", digest[at : at + 4])[0] % 10**6 == code:
+            return True
+    return False
 
 
 # seen in polarsource/polar, server/polar/integrations/slack/verification.py
@@ -264,6 +317,113 @@ def within_a_window(request):
         return HttpResponseForbidden()
     Order.objects.create(body=request.body)  # expect: window-without-memory body-read-again
     return HttpResponse()
+
+
+# seen in Marcofoxx85/CreonAI, stripe_webhook.py
+@router.post("/stripe/credits")
+async def credits_of_stripe(request, db=Depends(session)):
+    event = stripe.Webhook.construct_event(await request.body(), request.headers.get("stripe-signature"), settings.KEY)
+    if event["type"] == "checkout.session.completed":
+        member = db.query(Member).filter(Member.email == event["data"]["object"]["customer_email"]).first()
+        if member:
+            member.credits += 100  # expect: window-without-memory read-modify-write
+            db.commit()
+    return {}
+
+
+# seen in 1droxion/winkly-backend, stripe_webhook.py
+@router.post("/stripe/coins")
+def coins_of_stripe(request):
+    event = stripe.Webhook.construct_event(request.data, request.headers.get("stripe-signature"), settings.KEY)
+    name = event["data"]["object"]["client_reference_id"]
+    with open("coins.json", "r+") as file:
+        coins = json.load(file)
+        coins[name] = coins.get(name, 0) + 50  # expect: window-without-memory
+        file.seek(0)
+        json.dump(coins, file)
+    return "", 200
+
+
+# seen in Ahmad55666/itsmehehehe, stripe_webhook.py
+@router.post("/stripe/tokens")
+async def tokens_of_stripe(request, db=Depends(session)):
+    try:
+        event = stripe.Webhook.construct_event(await request.body(), request.headers.get("stripe-signature"), settings.KEY)
+    except Exception as error:
+        raise HTTPException(400) from error
+    paid = event["data"]["object"]
+    bought = int(paid["amount_total"] // 10)
+    if paid["client_reference_id"] and bought:
+        member = db.query(Member).filter(Member.id == int(paid["client_reference_id"])).first()
+        member.tokens += bought  # expect: window-without-memory read-modify-write
+        db.add(Purchase(member=member.id, amount=bought))
+        db.commit()
+    return {"status": "success"}
+
+
+# seen in jestasecurity/thumper, server/thumper/api/routes.py
+@router.post("/alarm")
+async def alarm_of_an_agent(request, background: BackgroundTasks):
+    raw = await request.body()
+    sent = parse_qs(raw.decode())["timestamp"][0]
+    mine = hmac.new(settings.KEY, raw, hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(mine, request.headers["X-Signature"]):
+        raise HTTPException(403)
+    if abs((datetime.now(timezone.utc) - datetime.fromisoformat(sent)).total_seconds()) > 300:
+        raise HTTPException(403)
+    background.add_task(tell, raw)  # expect: window-without-memory
+    return {}
+
+
+@router.post("/stripe/sums")
+def sum_of_stripe(request):
+    event = stripe.Webhook.construct_event(request.body, request.headers["Stripe-Signature"], settings.KEY)
+    Account.objects.filter(pk=event["account"]).update(balance=F("balance") + 100)  # expect: window-without-memory
+
+
+@router.post("/stripe/status")
+def status_of_stripe(request, db=Depends(session)):  # fine: window-without-memory
+    event = stripe.Webhook.construct_event(request.body, request.headers["Stripe-Signature"], settings.KEY)
+    member = db.query(Member).filter(Member.email == event["email"]).first()
+    member.is_paid = True
+    db.commit()
+
+
+@router.post("/stripe/once")
+def paid_already(request, db=Depends(session)):  # fine: window-without-memory
+    event = stripe.Webhook.construct_event(request.body, request.headers["Stripe-Signature"], settings.KEY)
+    order = db.query(Order).filter(Order.number == event["order"]).first()
+    if order.status == "paid":
+        return {}
+    order.status = "paid"
+    order.member.credits += 100
+    db.commit()
+
+
+# seen in MetakizzProject/metakizz-unplug, app/routes/stripe_webhook.py
+@router.post("/stripe/places")
+def a_row_is_there(request, db=Depends(session)):  # fine: window-without-memory
+    event = stripe.Webhook.construct_event(request.body, request.headers["Stripe-Signature"], settings.KEY)
+    place = db.query(Place).filter(Place.session == event["data"]["object"]["id"]).first()
+    if place:
+        return {}
+    member = db.query(Member).get(event["member"])
+    member.places += 1  # expect: read-modify-write
+    db.add(Place(session=event["data"]["object"]["id"]))  # expect: unique-checked-then-inserted
+    db.commit()
+
+
+# seen in AnthropicBots/hiero-bot-py, app/billing/stripe_webhooks.py
+@router.post("/stripe/claimed")
+def claimed_by_its_id(request, db=Depends(session)):  # fine: window-without-memory
+    event = stripe.Webhook.construct_event(request.body, request.headers["Stripe-Signature"], settings.KEY)
+    try:
+        db.add(SeenEvent(id=event["id"]))
+        db.flush()
+    except IntegrityError:
+        return {}
+    db.query(Member).get(event["member"]).credits += 100
+    db.commit()
 
 
 def a_task_each_time(request):
