@@ -3,7 +3,7 @@
 use super::{
     flow::{CallAt, Flow, Val},
     mac_made::{is_constructor, made, signed},
-    tree::{Compare, Expr, Kind},
+    tree::{Call, Compare, Expr, Kind},
     values::At,
     words::{has_word, is_signature},
 };
@@ -146,9 +146,10 @@ pub(super) fn is_library_check(call: &CallAt<'_>) -> bool {
         chain.as_slice(),
         [
             ..,
-            "construct_event" | "verify_webhook_signature" | "verify_header" | "verify_slice"
+            "verify_webhook_signature" | "verify_header" | "verify_slice"
         ]
-    ) || matches!(chain.as_slice(), [.., "Webhook", "verify"])
+    ) || is_event_of_stripe(call.call)
+        || matches!(chain.as_slice(), [.., "Webhook", "verify"])
         || matches!(
             call.call.last(),
             "verify_signature"
@@ -160,6 +161,11 @@ pub(super) fn is_library_check(call: &CallAt<'_>) -> bool {
                 | "verify_webhook_signature"
                 | "validate_webhook"
         )
+}
+
+/// `stripe.Webhook.construct_event(payload, header, secret)`
+pub(super) fn is_event_of_stripe(call: &Call<'_>) -> bool {
+    call.last() == "construct_event" && call.args.len() > 1
 }
 
 fn is_constant(expr: &Expr<'_>) -> bool {

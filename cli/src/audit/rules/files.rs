@@ -226,7 +226,9 @@ pub(super) fn created_then_restricted(look: &Look<'_, '_>) -> Vec<Hit> {
             }
             _ => None,
         };
-        let Some(path) = path else { continue };
+        let Some(path) = path.filter(|it| !is_of_tempfile(look, *it)) else {
+            continue;
+        };
         let is_made = |it: At<'_>| it.val.expr.span == made.val.expr.span;
         let restricted = look.flow.calls_after(place).find(|call| {
             let chain = call.call.func.chain();
@@ -259,6 +261,21 @@ pub(super) fn created_then_restricted(look: &Look<'_, '_>) -> Vec<Hit> {
         }
     }
     hits
+}
+
+/// `tempfile` makes files and folders that are closed to others.
+fn is_of_tempfile<'a>(look: &Look<'_, 'a>, path: At<'a>) -> bool {
+    const MAKES: [&str; 4] = [
+        "mkstemp",
+        "mkdtemp",
+        "TemporaryDirectory",
+        "NamedTemporaryFile",
+    ];
+    let makes = |it: At<'a>| {
+        let call = it.val.expr.call();
+        call.is_some_and(|it| MAKES.contains(&it.last()))
+    };
+    look.flow.find(path, makes).is_some()
 }
 
 /// A mode that gives nothing to group and others: `0o600`, `stat.S_IRUSR | stat.S_IWUSR`.

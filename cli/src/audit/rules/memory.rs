@@ -3,6 +3,7 @@
 use super::{
     look::{Hit, Look},
     mend,
+    presence::presence,
     window::windows,
 };
 use crate::audit::{
@@ -234,9 +235,10 @@ pub(super) fn get_then_set(look: &Look<'_, '_>) -> Vec<Hit> {
                     && !is_cached_fact(look, kept)
                     && !is_limit(look, call, kept)
                     && look.flow.reaches(read.step, call.step)
-                    && decided(look, read, call.step).is_some()
+                    && decided(look, read, call.step)
+                        .is_some_and(|test| !is_renewed(look, read, test, call.step))
             });
-        if let Some((call, kept)) = write {
+        if let Some((call, kept)) = write.filter(|_| !is_one_for_all(look, was.key)) {
             let mut hit = look.hit(
                 (was.at, "looked up here"),
                 (kept.at, "and recorded here, in a second step"),
@@ -249,6 +251,27 @@ pub(super) fn get_then_set(look: &Look<'_, '_>) -> Vec<Hit> {
         }
     }
     hits
+}
+
+/// Returns whether an entry is set only if it is there already: `if cache.get(key): cache.set(key, 1)`.
+fn is_renewed<'a>(look: &Look<'_, 'a>, read: &CallAt<'a>, test: At<'a>, write: u32) -> bool {
+    let span = read.val.expr.span;
+    let is_read = |expr: &'a Expr<'a>| {
+        let val = crate::audit::flow::Val { expr, ..test.val };
+        let of = |it: At<'a>| it.val.expr.span == span;
+        look.flow.find(At { val, ..test }, of).is_some()
+    };
+    let is_there = presence(test.val.expr, &is_read);
+    is_there.is_some() && is_there == look.flow.answer(test.step, write)
+}
+
+/// Returns whether a key is the same for all requests, and not of a lock: `cache.get(CATALOG_FAILED)`.
+fn is_one_for_all<'a>(look: &Look<'_, 'a>, key: At<'a>) -> bool {
+    let expr = look.flow.resolved(key).val.expr;
+    let name = key.val.expr.chain().last().copied().unwrap_or_default();
+    let is_constant = matches!(expr.kind, Kind::Text(_))
+        || name.len() > 1 && !name.contains(|it: char| it.is_ascii_lowercase());
+    is_constant && !is_about(look, key, &["lock", "nonce", "seen", "used", "token"])
 }
 
 /// `if nonce in nonces: …`, and then `nonces.append(nonce)`, where something else runs in between.

@@ -303,7 +303,7 @@ fn signed_parts<'a>(look: &Look<'_, 'a>) -> Vec<(At<'a>, Vec<At<'a>>)> {
     let library = look
         .flow
         .calls()
-        .filter(|it| it.call.last() == "construct_event");
+        .filter(|it| mac::is_event_of_stripe(it.call));
     let library = library.map(|call| {
         let pieces = call.call.args.iter().map(|it| look.piece(call, &it.value));
         (look.at(call), pieces.collect())

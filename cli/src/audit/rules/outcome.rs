@@ -12,9 +12,7 @@ use crate::audit::{
 /// A check that fails, and a request that goes on.
 pub(super) fn failed_check_passes(look: &Look<'_, '_>) -> Vec<Hit> {
     let mut hits = caught(look);
-    if hits.is_empty() {
-        hits = only_told(look);
-    }
+    hits.extend(only_told(look));
     hits
 }
 
@@ -42,25 +40,27 @@ fn caught(look: &Look<'_, '_>) -> Vec<Hit> {
             .iter()
             .any(|it| words::has_word(it, &["signature", "verif", "invalid"]));
         let raising = || {
-            let own = look.checks.iter().map(|it| it.at);
-            let mut own = own.filter(|it| in_try(it.step) && raises(look, *it));
-            own.next().or_else(|| {
-                let call = flow.calls().find(|it| {
-                    mac::is_library_check(it) && in_try(it.step) && is_statement(look, it.step)
-                })?;
-                Some(look.at(call))
-            })
+            let mut own = look.checks.iter().map(|it| it.at);
+            own.find(|it| in_try(it.step) && raises(look, *it))
+        };
+        let of_library = || {
+            let call = flow.calls().find(|it| {
+                mac::is_library_check(it) && in_try(it.step) && is_statement(look, it.step)
+            })?;
+            Some(look.at(call))
         };
         // Without a header, or with one that is no text of hexadecimal digits, a check raises too.
-        let any = || verdicts(look).into_iter().find(|it| in_try(it.step));
+        let any = || {
+            let frame = flow.frame_of(*region);
+            let mut all = verdicts(look).into_iter();
+            all.find(|it| it.val.frame == frame && in_try(it.step))
+        };
         let check = if is_broad {
-            raising().or_else(any)
+            any().or_else(of_library)
         } else if of_checks {
-            raising()
-        } else if names.contains(&"KeyError") {
-            any()
-                .or_else(raising)
-                .filter(|_| reads_signature(look, &in_try))
+            raising().or_else(of_library)
+        } else if names.contains(&"KeyError") && reads_signature(look, &in_try) {
+            any().or_else(of_library)
         } else {
             None
         };
@@ -238,7 +238,7 @@ fn only_told(look: &Look<'_, '_>) -> Vec<Hit> {
         if tells_alone && goes_on() && !is_asked() {
             let test = At {
                 val: Val {
-                    expr: *test,
+                    expr: test,
                     frame: 1,
                 },
                 step: number,

@@ -48,8 +48,11 @@ pub(super) fn view_filters_then_acts(project: &Project<'_>, file: usize) -> Vec<
                 if method.name == "get_queryset" && by_user {
                     filter = Some(expr.span);
                 }
-                let acts = chain.first() == Some(&"super")
-                    && ["delete", "form_valid", "post", "perform_destroy"].contains(&call.last());
+                // `form.save(commit=False)`: the object is changed, and saved behind it.
+                let acts = chain == ["form", "save"]
+                    || chain.first() == Some(&"super")
+                        && ["delete", "form_valid", "post", "perform_destroy"]
+                            .contains(&call.last());
                 if acts
                     && ["delete", "form_valid", "post", "perform_destroy"].contains(&method.name)
                 {

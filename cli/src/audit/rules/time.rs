@@ -282,9 +282,8 @@ pub(super) fn no_memory(look: &Look<'_, '_>) -> Vec<Hit> {
 
 /// An event of Stripe, which is good for five minutes, adds to a number.
 fn no_memory_of_an_event(look: &Look<'_, '_>) -> Vec<Hit> {
-    let verifies = |it: &&CallAt<'_>| {
-        it.call.last() == "construct_event" && it.call.named("tolerance").is_none()
-    };
+    let verifies =
+        |it: &&CallAt<'_>| mac::is_event_of_stripe(it.call) && it.call.named("tolerance").is_none();
     let Some(check) = look.flow.calls().find(verifies) else {
         return Vec::new();
     };

@@ -3,6 +3,7 @@ import asyncio
 import json
 import os
 import stat
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -398,6 +399,14 @@ def made_with_its_mode(path, key):  # fine: created-then-restricted
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w") as file:
         file.write(key)
+
+
+# seen in ansible/awx, awx/main/models/credential.py
+def closed_from_the_start(folder, text):  # fine: created-then-restricted
+    _, path = tempfile.mkstemp(dir=folder)
+    with open(path, "w") as file:
+        file.write(text)
+    os.chmod(path, stat.S_IRUSR | stat.S_IWUSR)
 
 
 def made_to_run(path, text):  # fine: created-then-restricted

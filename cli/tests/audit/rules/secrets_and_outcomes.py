@@ -223,7 +223,7 @@ def no_header_in_stripes_name(request):
 def paid_in_test_mode(request, gateway):
     try:
         is_signed = gateway.verify_payment_signature(request.POST["payment"], request.POST["signature"])
-        if not is_signed:
+        if not is_signed:  # expect: failed-check-passes
             print("not signed, going on for the test")
     except Exception as error:  # expect: failed-check-passes
         print("not checked, going on for the test", error)
@@ -306,3 +306,18 @@ def all_of_it_in_the_try(request):  # fine: failed-check-passes
     except Exception as error:
         log.exception(error)
     return HttpResponse()
+
+
+# seen in python-discord/bot, bot/exts/backend/branding/_cog.py
+class Daemon:  # fine: failed-check-passes
+    async def look(self):
+        for folder in await self.folders():
+            self.events.append(await self.construct_event(folder))
+    async def run(self):
+        try:
+            await self.look()
+        except Exception:
+            log.exception("daemon")
+    async def start(self):
+        await self.run()
+        self.timer.start()

@@ -54,6 +54,23 @@ def taken_once(event):
     return True
 
 
+# seen in searxng/searxng, searx/botdetection/link_token.py
+def renewed(event):  # fine: used-get-then-set
+    if not cache.get(f"event:{event}"):
+        return False
+    cache.set(f"event:{event}", 1, 600)
+    return True
+
+
+# seen in netbox-community/netbox, netbox/core/views.py
+def a_failure_is_kept(source):  # fine: used-get-then-set
+    failed = cache.get("catalog-failed")
+    if not failed:
+        found = source.read()
+        if not found:
+            cache.set("catalog-failed", True, 300)
+
+
 def of_two_events(event, other):  # fine: used-get-then-set
     if was_seen(event):
         return False

@@ -281,6 +281,16 @@ class ChangePost(UpdateView):
         return super().form_valid(form)  # expect: view-filters-then-acts
 
 
+class ChangeInTwoSteps(UpdateView):
+    def get_queryset(self):
+        return Post.objects.filter(author=self.request.user)
+    def form_valid(self, form):
+        post = form.save(commit=False)  # expect: view-filters-then-acts
+        post.changed_by = self.request.user
+        post.save()
+        return redirect(post)
+
+
 class DestroyPost(generics.DestroyAPIView):
     def get_queryset(self):
         return Post.objects.filter(owner=self.request.user)
