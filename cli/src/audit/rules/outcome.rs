@@ -66,7 +66,7 @@ fn caught(look: &Look<'_, '_>) -> Vec<Hit> {
         };
         let Some(check) = check else { continue };
         let body = &handler.body;
-        if passes(body) || goes_on(body) && acts_behind(look, *region, group) {
+        if passes(body) || goes_on(body) && acts_behind(look, (*region, group), check) {
             let mut hit = look.hit(
                 (check, "the check fails by raising"),
                 (check, ""),
@@ -139,9 +139,11 @@ fn reads_signature(look: &Look<'_, '_>, in_try: &impl Fn(u32) -> bool) -> bool {
     })
 }
 
-/// Returns whether a handler is followed by more than words.
-fn acts_behind(look: &Look<'_, '_>, region: u32, group: u32) -> bool {
+/// Returns whether a handler is followed by more than words, whatever the check returned.
+fn acts_behind<'a>(look: &Look<'_, 'a>, handler: (u32, u32), check: At<'a>) -> bool {
     let flow = look.flow;
+    let (region, group) = handler;
+    let span = check.val.expr.span;
     let is_of_group = |region: u32| {
         flow.around(region).any(
             |(_, it)| matches!(it.kind, RegionKind::Try(g) | RegionKind::Handler(g) if g == group),
@@ -149,8 +151,11 @@ fn acts_behind(look: &Look<'_, '_>, region: u32, group: u32) -> bool {
     };
     let last = flow.steps().filter(|(_, it)| is_of_group(it.region));
     let last = last.map(|(number, _)| number).max().unwrap_or_default();
-    flow.steps()
-        .any(|(number, step)| number > last && acts(&step.what) && flow.leads(region, step.region))
+    flow.steps().any(|(number, step)| {
+        // `if not event: return`: without a result there is nothing to do.
+        let is_asked = || look.test_between(last + 1, number, |it| it.val.expr.span == span);
+        number > last && acts(&step.what) && flow.leads(region, step.region) && is_asked().is_none()
+    })
 }
 
 /// Returns whether a step does something: a request that goes on comes to it.

@@ -141,11 +141,13 @@ fn is_global(look: &Look<'_, '_>, name: &str) -> bool {
 /// Returns whether a name is set at the top of the file, and not again in the function.
 fn is_of_module(look: &Look<'_, '_>, name: &str) -> bool {
     let file = look.flow.project.files.get(look.flow.root.file);
-    let is_own = look.flow.function.params.iter().any(|it| it.binds(name))
-        || writes(look)
-            .iter()
-            .any(|it| it.target.val.expr.is_name(&[name]));
-    !is_own && file.is_some_and(|it| it.constants.contains_key(name))
+    let is_own = || {
+        look.flow.function.params.iter().any(|it| it.binds(name))
+            || writes(look)
+                .iter()
+                .any(|it| it.target.val.expr.is_name(&[name]))
+    };
+    file.is_some_and(|it| it.constants.contains_key(name)) && !is_own()
 }
 
 /// `self.total`, `balances[name]` or `balances.get(name, 0)`: what a target holds before.

@@ -308,6 +308,24 @@ def all_of_it_in_the_try(request):  # fine: failed-check-passes
     return HttpResponse()
 
 
+# seen in CarmineRinaldi/football_bot, stripe_payments.py
+def event_or_nothing(request):  # fine: failed-check-passes
+    event = None
+    try:
+        event = stripe.Webhook.construct_event(request.data, request.headers.get("stripe-signature"), settings.KEY)
+    except Exception as error:
+        print("not signed", error)
+    return event
+
+
+def asks_for_the_event(request):  # fine: failed-check-passes
+    event = event_or_nothing(request)
+    if not event:
+        return "", 400
+    fulfil(event)
+    return "", 200
+
+
 # seen in python-discord/bot, bot/exts/backend/branding/_cog.py
 class Daemon:  # fine: failed-check-passes
     async def look(self):
