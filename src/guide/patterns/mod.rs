@@ -6,10 +6,15 @@
 //! page has the fault in a few lines of Python, the answer in Axum and in Django, its cost and its
 //! limits.
 //!
-//! The code at the end of each page is the file that the page's test runs, with 32 clients at once, on
-//! PostgreSQL and on SQLite. Beside it the test runs a handler with the fault, which doubles or loses
-//! an effect in every run. In the code, `Pool` is `sqlx::PgPool` or `sqlx::SqlitePool`, and `Failure`
-//! is this:
+//! The code at the end of each page is the file that the page's test runs, with 32 clients at once,
+//! on PostgreSQL and on SQLite. Beside it the test runs a handler with the fault, which doubles or
+//! loses an effect in every run. The code needs the crates `axum`, `http`, `serde` with `derive`,
+//! `serde_json`, `sqlx`, and `countersign` with the feature `postgres` or `sqlite`.
+//!
+//! `PostgresStore::migrate` or `SqliteStore::migrate` creates the tables of the nonces in the
+//! handler's database. `Pool` is `sqlx::PgPool` or `sqlx::SqlitePool`. `locked!("…")` is the
+//! statement with ` FOR UPDATE` on PostgreSQL, and the statement alone on SQLite. `Failure` is
+//! this:
 #![doc = concat!("```\n# fn main() {}\n# #[cfg(all(feature = \"axum\", feature = \"sqlite\"))]\n\
                   # mod failure {\n", include_str!("failure.rs"), "# }\n```")]
 
