@@ -317,8 +317,12 @@ pub(super) fn unsigned_input_used(look: &Look<'_, '_>) -> Vec<Hit> {
     if !look.is_handler {
         return hits;
     }
+    let signed = signed_parts(look);
+    if signed.is_empty() {
+        return hits;
+    }
     let inputs = inputs(look);
-    for (check, pieces) in signed_parts(look) {
+    for (check, pieces) in signed {
         for input in &inputs {
             if covers(look, &pieces, input.name) || compared(look, input.name) {
                 continue;

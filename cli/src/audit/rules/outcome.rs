@@ -116,11 +116,9 @@ fn verdicts<'a>(look: &Look<'_, 'a>) -> Vec<At<'a>> {
 /// `client.verify_payment_signature(…)`, `verify_slack_request(request)`
 fn names_check(call: &Call<'_>) -> bool {
     let last = call.last();
-    words::has_word(
-        last,
-        &["verify", "verified", "validate", "is_valid", "check"],
-    ) && words::has_word(last, &["signature", "hmac"])
-        || last.starts_with("verify_") && words::has_word(last, &["request", "webhook"])
+    let has = |words: &[&str]| words.iter().any(|it| last.contains(it));
+    has(&["signature", "hmac"]) && has(&["verify", "verified", "validate", "is_valid", "check"])
+        || last.starts_with("verify_") && has(&["request", "webhook"])
 }
 
 /// `request.META["HTTP_X_HUB_SIGNATURE"]`, which raises if the header is not there.
