@@ -382,9 +382,45 @@ mod tests {
         }
     }
 
+    /// Two signatures of one request are recorded once, and a replay of either must be found.
+    #[test]
+    fn one_record_of_two_claims_lasts_as_long_as_the_longer_one_and_is_as_old_as_the_older_one() {
+        let at = |seconds| Timestamp::from_secs(seconds).unwrap();
+        let claim = |deadline| {
+            let nonce = Nonce::new(NonceKind::Covered, "n");
+            Claim::new(
+                "tests".into(),
+                KeyId::new("k").unwrap(),
+                nonce,
+                at(deadline),
+            )
+        };
+        let [short, long] = [1, 2].map(Duration::from_secs);
+        let lasting = claim(30).signed(at(12), short);
+        let old = claim(20).signed(at(11), long);
+        let untimed = claim(10);
+        for (one, other, signed_at, max_skew) in [
+            (&lasting, &old, at(11), long),
+            (&old, &lasting, at(11), long),
+            (&lasting, &untimed, at(12), short),
+            (&untimed, &lasting, at(12), short),
+        ] {
+            let mut record = one.clone();
+            record.remember_as_long_as(other);
+            assert_eq!(record.deadline(), at(30));
+            assert_eq!(
+                (record.signed_at(), record.max_skew()),
+                (Some(signed_at), max_skew)
+            );
+        }
+    }
+
     #[test]
     fn attempts_are_unique() {
-        let ids: HashSet<_> = (0..1000).map(|_| AttemptId::next()).collect();
+        let ids: HashSet<_> = (0..1000).map(|_| AttemptId::next().to_bytes()).collect();
         assert_eq!(ids.len(), 1000);
+        // In all processes, because the upper half is drawn at random.
+        let process = |id: &[u8; 16]| u128::from_be_bytes(*id) >> 64;
+        assert!(ids.iter().all(|id| process(id) > 1));
     }
 }

@@ -1,6 +1,6 @@
 //! Looks up, in a later transaction, whether an attempt was committed.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::{
     claim::Claim,
@@ -46,11 +46,5 @@ impl Confirm {
                 error,
             )),
         }
-    }
-}
-
-impl fmt::Debug for Confirm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Confirm")
     }
 }

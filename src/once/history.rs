@@ -350,6 +350,8 @@ mod tests {
             assert_eq!(history.vouches_for(&signed(seconds)), expected, "{seconds}");
         }
         assert_eq!(history.refuses_until(SKEW), Some(at(30)));
+        let accepted = History::COMPLETE.accepted_up_to(at(20));
+        assert_eq!(accepted.refuses_until(SKEW), Some(at(20)));
         // Without a signed time, only the deadline counts.
         assert_eq!(history.vouches_for(&until(at(140))), Err(Dropped));
         assert_eq!(history.vouches_for(&until(at(141))), Ok(()));
@@ -402,5 +404,11 @@ mod tests {
             assert_eq!(history.final_refusal(&claim, why).final_since(), since);
             assert_eq!(history.refusal(&claim, why).final_since(), None);
         }
+        let raised = History::COMPLETE.raised_at(at(0));
+        let since = |seconds| {
+            let refused = raised.final_refusal(&signed(seconds), Forgotten::Raised);
+            refused.final_since()
+        };
+        assert_eq!([since(0), since(1)], [Some(at(0)), None]);
     }
 }

@@ -1,7 +1,6 @@
 //! The outcome of a signed request: what a signed response says became of it.
 
 use std::{
-    fmt,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -78,12 +77,6 @@ pub(crate) struct Facts {
     pub(crate) settled: Option<(Statement, HashOutput)>,
     /// The digest of the body, if all of it arrived.
     pub(crate) received: Option<(DigestAlgorithm, HashOutput)>,
-}
-
-impl fmt::Debug for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Report")
-    }
 }
 
 impl Report {

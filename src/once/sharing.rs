@@ -224,6 +224,14 @@ mod tests {
     }
 
     #[test]
+    fn whoever_has_left_is_listed_no_more() {
+        let stays = Arc::new(1);
+        let mut entered = vec![Arc::downgrade(&Arc::new(0)), Arc::downgrade(&stays)];
+        assert_eq!(living(&mut entered), [Arc::clone(&stays)]);
+        assert_eq!(entered.len(), 1);
+    }
+
+    #[test]
     fn a_user_that_ends_while_it_is_asked_holds_up_nobody() {
         let (done, is_done) = mpsc::channel();
         thread::spawn(move || {

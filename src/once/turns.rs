@@ -4,7 +4,6 @@
 
 use std::{
     collections::HashMap,
-    fmt,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -172,12 +171,6 @@ impl Drop for Place {
         if turns.get(&self.line_of).is_some_and(is_left) {
             turns.remove(&self.line_of);
         }
-    }
-}
-
-impl fmt::Debug for Turn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Turn")
     }
 }
 

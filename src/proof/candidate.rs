@@ -103,3 +103,49 @@ impl Parameters<'_> {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Part, TimeUnit};
+
+    /// Every scheme claims what its message says. Should one of them not, this is where it fails.
+    #[test]
+    fn a_parameter_counts_only_if_the_message_says_the_same() {
+        let at = Timestamp::from_secs;
+        let mut message = Message::default();
+        message.part(Part::Time(TimeUnit::Seconds), "10");
+        message.part(Part::Expires(TimeUnit::Seconds), "20");
+        message.part(Part::Nonce, "n");
+        message.part(Part::KeyId, "k");
+        let claimed = Parameters {
+            key_id: "k".into(),
+            signed_at: at(10),
+            expires_at: at(20),
+            nonce: Some((NonceKind::Covered, b"n".into())),
+            delivery_id: None,
+        };
+        let verdict = |change: &dyn Fn(&mut Parameters<'_>)| {
+            let mut changed = claimed.clone();
+            change(&mut changed);
+            let checked = changed.check(&message, true);
+            checked.map_err(|fault| fault.kind())
+        };
+        const REFUSED: Result<(), FaultKind> = Err(FaultKind::Insufficient);
+        assert_eq!(verdict(&|_| {}), Ok(()));
+        assert_eq!(verdict(&|p| p.signed_at = at(11)), REFUSED);
+        assert_eq!(verdict(&|p| p.expires_at = None), REFUSED);
+        assert_eq!(verdict(&|p| p.nonce = None), REFUSED);
+        assert_eq!(verdict(&|p| p.key_id = "other".into()), REFUSED);
+        // A message without a key id is enough only for a scheme that has one key.
+        let unnamed = Message::default();
+        let nothing = Parameters {
+            signed_at: None,
+            expires_at: None,
+            nonce: None,
+            ..claimed
+        };
+        assert!(nothing.check(&unnamed, false).is_ok());
+        assert!(nothing.check(&unnamed, true).is_err());
+    }
+}

@@ -96,6 +96,7 @@ impl Fed {
         (algorithm, digest.finish())
     }
 
+    /// Takes further bytes of the body, at least one.
     pub(crate) fn update(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         match self {
             Self::Nothing => {}
@@ -105,7 +106,6 @@ impl Fed {
                     digest.update(bytes);
                 }
             }
-            Self::NoBody | Self::Absent if bytes.is_empty() => {}
             Self::NoBody | Self::Absent => return Err(body_not_covered()),
         }
         Ok(())

@@ -701,7 +701,8 @@ async fn a39_a_covered_field_that_connection_nominates() {
         // Each option is compared with each covered part.
         let many = with(&genuine, "connection", ["x-other"; 33].join(","));
         refused(&target, many, MALFORMED).await.unwrap();
-        let other = with(&genuine, "connection", "x-other, close, content-typ");
+        let others = [&["close", "content-typ"][..], &["x-other"; 30]].concat();
+        let other = with(&genuine, "connection", others.join(", "));
         crate::subject::accepted(&target, other).await.unwrap();
     }
 }

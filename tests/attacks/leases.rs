@@ -14,7 +14,7 @@ use axum::{Router, body::Body, routing::any};
 use countersign::{
     Processing, Verifier, VerifyLayer,
     layer::LeaseStatus,
-    request::{Verified, VerifierBuilder},
+    request::{UntilSettled, Verified, VerifierBuilder},
     store::{Claim, ClaimOutcome, LeaseOutcome, LeaseStore, NonceStore, StepOutcome, StoreFuture},
     testing::ManualClock,
 };
@@ -661,4 +661,31 @@ async fn a48_a_handler_that_asks_for_a_lease_needs_one() {
     let target = Target::around(&HOUSE, &clock, common::store(&clock), app, |layer| layer);
     let (status, code) = target.send(HOUSE.signed(&clock)).await;
     assert_eq!((status, code.as_str()), (500, "not_verified"));
+}
+
+/// Whoever waits for the last request of a process waits for its outcome to be recorded too.
+#[tokio::test]
+async fn a_value_of_a_request_is_held_until_its_lease_is_settled() {
+    let clock = common::clock();
+    let held = Arc::new(());
+    let left = Arc::downgrade(&held);
+    let seen = left.clone();
+    let handler = any(async move |request: http::Request<Body>| {
+        drop(request);
+        seen.strong_count().to_string()
+    });
+    let layer = HOUSE.layer(&clock).store(common::store(&clock));
+    let layer = layer.processing(RETRYABLE).build().unwrap();
+    let mut request = HOUSE.signed(&clock).map(Body::from);
+    request.extensions_mut().insert(UntilSettled::new(held));
+    let app = Router::new().route("/transfer", handler).layer(layer);
+    let answered = app.oneshot(request).await.unwrap().into_body();
+    let answered = axum::body::to_bytes(answered, 9).await.unwrap();
+    assert_eq!(answered, "1");
+    let settled = async {
+        while left.strong_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(60), settled).await.unwrap();
 }

@@ -3,7 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Router, body::Body, extract::Request as AxumRequest, response::Response, routing::post,
+    Router,
+    body::Body,
+    extract::Request as AxumRequest,
+    response::Response,
+    routing::{MethodRouter, post},
 };
 use bytes::Bytes;
 use countersign::{
@@ -307,6 +311,17 @@ async fn a_signature_that_covers_the_other_belongs_to_it() {
     }
 }
 
+/// The answer of a server whose handler is this one.
+async fn answer(
+    layer: &VerifyLayer,
+    handler: MethodRouter,
+    request: &Request<Bytes>,
+) -> StatusCode {
+    let app = Router::new().route("/", handler).layer(layer.clone());
+    let answered = app.oneshot(request.clone().map(Body::from)).await;
+    answered.unwrap().status()
+}
+
 /// A handler that fails gives both signatures back, and one that succeeds uses both.
 #[tokio::test]
 async fn a_lease_on_two_signatures_is_released_and_completed_as_one() {
@@ -317,16 +332,33 @@ async fn a_lease_on_two_signatures_is_released_and_completed_as_one() {
     let both = both(&clock, OTHER_KEY);
     let answers = async |status: StatusCode, request: &Request<Bytes>| {
         let handler = post(async move |_: VerifiedPayload| status);
-        let app = Router::new().route("/", handler).layer(layer.clone());
-        app.oneshot(request.clone().map(Body::from))
-            .await
-            .unwrap()
-            .status()
+        answer(&layer, handler, request).await
     };
     assert_eq!(answers(StatusCode::BAD_GATEWAY, &both).await, 502);
     assert_eq!(answers(StatusCode::OK, &both).await, 200);
     for alone in [without(&both, OLD), without(&both, NEW)] {
         assert_eq!(answers(StatusCode::OK, &alone).await, 409);
+    }
+}
+
+/// While one of both is in a handler, both together are refused, and the other is not used up.
+#[tokio::test]
+async fn two_signatures_of_which_one_is_in_flight_use_up_neither() {
+    let clock = common::clock();
+    let lease = Duration::from_secs(30);
+    let both = both(&clock, OTHER_KEY);
+    for alone in [without(&both, OLD), without(&both, NEW)] {
+        let layer = accepts_unrelated(&clock).processing(Processing::Retryable { lease });
+        let layer = layer.build().unwrap();
+        let ok = || post(async |_: VerifiedPayload| StatusCode::OK);
+        let meanwhile = (layer.clone(), both.clone());
+        let fails = post(async move |_: VerifiedPayload| {
+            let (layer, both) = meanwhile;
+            assert_eq!(answer(&layer, ok(), &both).await, 409);
+            StatusCode::BAD_GATEWAY
+        });
+        assert_eq!(answer(&layer, fails, &alone).await, 502);
+        assert_eq!(answer(&layer, ok(), &both).await, 200);
     }
 }
 
