@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Weak,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -669,7 +669,7 @@ async fn a_value_of_a_request_is_held_until_its_lease_is_settled() {
     let clock = common::clock();
     let held = Arc::new(());
     let left = Arc::downgrade(&held);
-    let seen = left.clone();
+    let seen = Weak::clone(&left);
     let handler = any(async move |request: http::Request<Body>| {
         drop(request);
         seen.strong_count().to_string()
