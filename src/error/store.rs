@@ -12,8 +12,12 @@ use crate::clock::Timestamp;
 /// let error = StoreError::unavailable("no connection within 2 s");
 /// assert_eq!(error.kind(), StoreErrorKind::Unavailable);
 /// ```
+// In a box, as nearly every answer is none: a result is small, and handed through several futures.
 #[derive(Clone, Debug)]
-pub struct StoreError {
+pub struct StoreError(Box<Told>);
+
+#[derive(Clone, Debug)]
+struct Told {
     kind: StoreErrorKind,
     message: Cow<'static, str>,
     source: Option<Arc<dyn Error + Send + Sync>>,
@@ -46,7 +50,7 @@ impl StoreError {
     /// Returns an error of this kind; `message` goes to the log, never to the sender.
     #[must_use]
     pub fn new(kind: StoreErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
+        Self(Box::new(Told {
             kind,
             message: message.into(),
             source: None,
@@ -54,7 +58,7 @@ impl StoreError {
             final_since: None,
             signed_from: None,
             is_misconfiguration: false,
-        }
+        }))
     }
 
     /// Returns an error that says that the store is down, slow or unsure.
@@ -88,14 +92,14 @@ impl StoreError {
     /// Keeps the driver's error as the source.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.source = Some(Arc::from(source.into()));
+        self.0.source = Some(Arc::from(source.into()));
         self
     }
 
     /// Says after what time it is worth trying again.
     #[must_use]
     pub fn with_retry_after(mut self, retry_after: Duration) -> Self {
-        self.retry_after = Some(retry_after);
+        self.0.retry_after = Some(retry_after);
         self
     }
 
@@ -106,7 +110,7 @@ impl StoreError {
     /// sent after this moment, and its client can sign the same order again.
     #[must_use]
     pub fn for_good_since(mut self, moment: Timestamp) -> Self {
-        self.final_since = Some(moment);
+        self.0.final_since = Some(moment);
         self
     }
 
@@ -130,7 +134,7 @@ impl StoreError {
     pub fn refused_up_to(mut self, signed_at: Timestamp) -> Self {
         // Most signatures say their time in whole seconds.
         let next = signed_at.as_secs().saturating_add(1);
-        self.signed_from = Timestamp::from_secs(next);
+        self.0.signed_from = Timestamp::from_secs(next);
         self
     }
 
@@ -141,46 +145,46 @@ impl StoreError {
         expect(dead_code)
     )]
     pub(crate) fn misconfigured(mut self) -> Self {
-        self.is_misconfiguration = true;
+        self.0.is_misconfiguration = true;
         self
     }
 
     pub(crate) fn is_misconfiguration(&self) -> bool {
-        self.is_misconfiguration
+        self.0.is_misconfiguration
     }
 
     /// From which signed time on the store accepts claims, if that is what it waits for.
     pub(crate) fn signed_from(&self) -> Option<Timestamp> {
-        self.signed_from
+        self.0.signed_from
     }
 
     /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> StoreErrorKind {
-        self.kind
+        self.0.kind
     }
 
     /// Returns after what time a retry may succeed, if the store knows.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+        self.0.retry_after
     }
 
     /// Returns since when the refusal is final, if it is.
     #[must_use]
     pub fn final_since(&self) -> Option<Timestamp> {
-        self.final_since
+        self.0.final_since
     }
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 
 impl Error for StoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|e| e as _)
+        self.0.source.as_deref().map(|e| e as _)
     }
 }

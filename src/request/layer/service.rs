@@ -84,7 +84,9 @@ impl<S> Verify<S> {
                         Err(rejection) => Ok(settings.render(&rejection, asked)),
                     };
                 }
-                Err(Early::Answer(answer)) => return Ok(answer.map(ResponseBody::of_layer)),
+                Err(Early::Answer(answer)) => {
+                    return Ok((*answer).map(ResponseBody::of_layer));
+                }
                 Err(Early::Failed(error)) => return Err(error),
             };
             if unread(&verified).is_some_and(VerifiedPayload::is_answered) {
@@ -112,8 +114,8 @@ enum Early<E> {
     Rejection(Rejection),
     /// The request was used before, and its answer may be on record.
     Duplicate(Refused),
-    /// The handshake of a scheme.
-    Answer(Response<Bytes>),
+    /// The handshake of a scheme. In a box, because few requests have one, and every result has room for it.
+    Answer(Box<Response<Bytes>>),
     /// The inner service failed before it was ready.
     Failed(E),
 }
@@ -143,13 +145,13 @@ impl LayerSettings {
         // In one place, because each stage that it is handed through would keep room for it.
         let body = pin!(Watched::new(body, head, &self.left_over));
         if let Some(answer) = self.verifier.handshake(head) {
-            return Err(Early::Answer(answer));
+            return Err(Early::Answer(Box::new(answer)));
         }
         if self.verifier.asks_in_body(head) {
             // Boxed, so that what few schemes need makes the future no larger for all.
             let answer = Box::pin(self.verifier.handshake_in_body(head, body)).await;
             return Err(match answer {
-                Ok(answer) => Early::Answer(answer),
+                Ok(answer) => Early::Answer(Box::new(answer)),
                 Err(rejection) => {
                     self.report(&rejection);
                     rejection.into()
@@ -158,7 +160,7 @@ impl LayerSettings {
         }
         let refuse = |payload: &VerifiedPayload| {
             let refuse = self.refuse.as_ref()?;
-            refuse(head, payload).map(Early::Answer)
+            refuse(head, payload).map(|answer| Early::Answer(Box::new(answer)))
         };
         let readiness = pin!(async {
             if matches!(self.verifier.processing(), Processing::Retryable { .. }) {
