@@ -351,8 +351,7 @@ impl Settings {
         }
         Ok(match &left.place {
             None => claim,
-            Some((method, path, false)) => claim.at_place(method.clone(), &**path),
-            Some((method, path, true)) => claim.at_open_place(method.clone(), &**path),
+            Some((method, path, is_open)) => claim.at(method.clone(), path, *is_open),
         })
     }
 }

@@ -101,13 +101,8 @@ impl Claim {
     /// more use of the same message.
     #[must_use]
     #[inline]
-    pub fn at_place(mut self, method: Method, path: impl AsRef<str>) -> Self {
-        self.place = Some(Place {
-            method,
-            path: path.as_ref().as_bytes().into(),
-            is_open: false,
-        });
-        self
+    pub fn at_place(self, method: Method, path: impl AsRef<str>) -> Self {
+        self.at(method, path.as_ref(), false)
     }
 
     /// As [`at_place`](Self::at_place), where there is no end of paths: behind a parameter, a
@@ -118,11 +113,17 @@ impl Claim {
     /// [`StoreErrorKind::TooManyPlaces`](crate::error::StoreErrorKind::TooManyPlaces).
     #[must_use]
     #[inline]
-    pub fn at_open_place(mut self, method: Method, path: impl AsRef<str>) -> Self {
+    pub fn at_open_place(self, method: Method, path: impl AsRef<str>) -> Self {
+        self.at(method, path.as_ref(), true)
+    }
+
+    /// Adds method and path to the scope; `is_open` says whether there is no end of such places.
+    #[inline]
+    pub(crate) fn at(mut self, method: Method, path: &str, is_open: bool) -> Self {
         self.place = Some(Place {
             method,
-            path: path.as_ref().as_bytes().into(),
-            is_open: true,
+            path: path.as_bytes().into(),
+            is_open,
         });
         self
     }

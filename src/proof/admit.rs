@@ -166,29 +166,34 @@ pub(crate) fn admit<'h, M>(
         let same = admitted.iter_mut().find(|other| {
             other.keys.id() == keys.id() && other.message.is_same_around_body(&message)
         });
-        let signature = Signature {
-            parameters,
-            message,
-            mac,
-            other_macs: Vec::new(),
-            keys,
-            algorithm: trust.algorithm,
-            admitted_at: known_at,
-        };
-        if same.is_none() && !signature.passes_over_head(&mut room)? {
-            first_fault.get_or_insert_with(|| signature.mismatch(trust.whole));
-            continue;
+        match same {
+            Some(other) => other.other_macs.push(mac),
+            None => {
+                // Where it stays: a copy of it costs more than to take it out again.
+                admitted.push(Signature {
+                    parameters,
+                    message,
+                    mac,
+                    other_macs: Vec::new(),
+                    keys,
+                    algorithm: trust.algorithm,
+                    admitted_at: known_at,
+                });
+                if let Some(signature) = admitted.last()
+                    && !signature.passes_over_head(&mut room)?
+                {
+                    first_fault.get_or_insert_with(|| signature.mismatch(trust.whole));
+                    admitted.pop();
+                    continue;
+                }
+            }
         }
-        if macs == MAX_CANDIDATES {
+        macs += 1;
+        if macs > MAX_CANDIDATES {
             return Err(malformed(format!(
                 "more than {MAX_CANDIDATES} signatures under known keys"
             ))
             .into());
-        }
-        macs += 1;
-        match same {
-            Some(other) => other.other_macs.push(mac),
-            None => admitted.push(signature),
         }
     }
     if !admitted.is_empty() {

@@ -100,17 +100,14 @@ impl Received<'_> {
         let claim = nonce.as_ref().map(|nonce| {
             let claim = settings.claim(parameters, proven.key_id(), nonce, now);
             if profile.covers_place {
-                claim
-            } else if let Some(place) = head.target.place {
-                claim.at_place(place.method.clone(), &place.path)
-            } else {
-                let (method, path) = (head.method.clone(), head.target.routed_path());
-                if head.target.is_known_route() {
-                    claim.at_place(method, path)
-                } else {
-                    claim.at_open_place(method, path)
-                }
+                return claim;
             }
+            let target = &head.target;
+            let (method, path, is_open) = match target.place {
+                Some(place) => (&place.method, &*place.path, false),
+                None => (head.method, target.routed_path(), !target.is_known_route()),
+            };
+            claim.at(method.clone(), path, is_open)
         });
         let (bytes, uncovered) = match formed {
             None => (body, None),

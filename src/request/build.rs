@@ -86,6 +86,7 @@ impl<T> VerifierBuilder<T> {
             Ok(Settings {
                 name: scheme.name().into(),
                 signature_headers: scheme.signature_headers(),
+                answers_unsigned: scheme.answers_unsigned(),
                 awaits_supply: scheme.awaits_supply(),
                 scheme,
                 keys,
@@ -107,8 +108,10 @@ impl<T> VerifierBuilder<T> {
                 others: Vec::new(),
             })
         })?;
+        let answers_unsigned = settings.all().any(|settings| settings.answers_unsigned);
         let others = settings.others.into_iter().map(Verifier::new).collect();
         (self.finish)(Verifier::new(Settings {
+            answers_unsigned,
             others,
             ..settings.first
         }))

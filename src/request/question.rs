@@ -25,6 +25,9 @@ impl Verifier {
     /// [`handshake_in_body`](Self::handshake_in_body) has the answer. The layer does so by itself.
     #[must_use]
     pub fn asks_in_body(&self, head: &Parts) -> bool {
+        if !self.settings.answers_unsigned {
+            return false;
+        }
         let uri = original_uri(head);
         let mut each = self.each().map(|verifier| &verifier.settings.scheme);
         if !each.any(|scheme| scheme.asks_in_body(&head.method, uri, &head.headers)) {

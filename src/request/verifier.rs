@@ -63,6 +63,8 @@ pub(crate) struct Settings {
     pub(super) name: Arc<str>,
     /// The headers that hold the signature of the scheme.
     pub(super) signature_headers: Vec<HeaderName>,
+    /// Whether this scheme, or another of the layer, answers any unsigned request.
+    pub(super) answers_unsigned: bool,
     /// Whether its messages hold values that this side must supply.
     pub(super) awaits_supply: bool,
     pub(super) scheme: Box<dyn Describe>,
@@ -130,6 +132,9 @@ impl Verifier {
     /// layer does so by itself.
     #[must_use]
     pub fn handshake(&self, head: &Parts) -> Option<Response<Bytes>> {
+        if !self.settings.answers_unsigned {
+            return None;
+        }
         let uri = original_uri(head);
         let mut each = self.each().map(|verifier| &verifier.settings.scheme);
         each.find_map(|scheme| scheme.answer_unsigned(&head.method, uri, &head.headers))

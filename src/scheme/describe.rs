@@ -114,6 +114,11 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
         Ok(())
     }
 
+    /// Returns whether this scheme answers any unsigned request, from its head or from its body.
+    fn answers_unsigned(&self) -> bool {
+        false
+    }
+
     /// Answers a request by which the sender asks, unsigned, whether this is the right place. The
     /// URI is the one that arrived, before a router took off a prefix.
     fn answer_unsigned(

@@ -48,11 +48,13 @@ impl LayerSettings {
         response: Response<R>,
         asked: Asked,
     ) -> Response<ResponseBody<R>> {
-        self.leave(response.map(ResponseBody::inner), asked)
+        let mut response = response.map(ResponseBody::inner);
+        self.leave(&mut response, asked);
+        response
     }
 
     /// The handler's answer is about one signed request: it is nobody else's.
-    pub(super) fn leave<B>(&self, mut response: Response<B>, asked: Asked) -> Response<B> {
+    pub(super) fn leave<B>(&self, response: &mut Response<B>, asked: Asked) {
         // A layer behind that wants more covered does not know how the scheme asks for it.
         if response.status() == StatusCode::UNAUTHORIZED
             && let Some(rejection) = response.extensions().get::<Rejection>()
@@ -65,7 +67,6 @@ impl LayerSettings {
             .headers_mut()
             .entry(CACHE_CONTROL)
             .or_insert(HeaderValue::from_static("private, no-store"));
-        response
     }
 }
 

@@ -11,9 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response,
-    header::{CONTENT_ENCODING, CONTENT_LENGTH},
-    request::Parts,
+    HeaderMap, HeaderName, HeaderValue, Request, Response, header::CONTENT_LENGTH, request::Parts,
 };
 use http_body::Body;
 use http_body_util::Full;
@@ -98,8 +96,9 @@ impl<S> Verify<S> {
             match handling {
                 Handling::Plain => Ok(settings.answer(calling.await?, asked)),
                 Handling::Leased(kept, running) => {
-                    let handled = detach(calling, kept, running).wait().await;
-                    handled.map(|response| settings.leave(response, asked))
+                    let mut response = detach(calling, kept, running).wait().await?;
+                    settings.leave(&mut response, asked);
+                    Ok(response)
                 }
                 Handling::InTransaction(fate) => {
                     Ok(settings.judge(calling.await?, fate, asked).await)
@@ -321,17 +320,17 @@ where
 }
 
 /// Headers that some frameworks read as another method.
-static METHOD_OVERRIDES: [HeaderName; 3] = [
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-method-override"),
+const METHOD_OVERRIDES: [&str; 3] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
 ];
 
 /// Returns whether a handler does not see a header of this name as it was sent.
 fn is_rewritten(name: &HeaderName) -> bool {
     let name = name.as_str();
     matches!(name, "content-encoding" | "trailer" | "transfer-encoding")
-        || METHOD_OVERRIDES.iter().any(|known| known == name)
+        || METHOD_OVERRIDES.contains(&name)
 }
 
 /// The payload becomes an extension, and its bytes the body.
@@ -369,11 +368,11 @@ fn rewrite_headers(
         headers.insert(CONTENT_LENGTH, body_len.into());
         return;
     }
-    let covers = |name: &HeaderName| payload.is_some_and(|payload| payload.header(name).is_some());
+    let covers = |name| payload.is_some_and(|payload| payload.header(name).is_some());
     let mut was_chunked = false;
     if headers.keys().any(is_rewritten) {
         // A `Content-Encoding` that names a coding was refused: this one says that there is none.
-        for name in METHOD_OVERRIDES.iter().chain([&CONTENT_ENCODING]) {
+        for name in METHOD_OVERRIDES.into_iter().chain(["content-encoding"]) {
             if headers.contains_key(name) && !covers(name) {
                 headers.remove(name);
             }

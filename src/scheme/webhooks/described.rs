@@ -63,6 +63,10 @@ impl Describe for Webhooks {
         self.read_members(parameters, body)
     }
 
+    fn answers_unsigned(&self) -> bool {
+        self.answers_at.is_some() || self.checked_at.is_some() || self.registrations.is_some()
+    }
+
     fn answer_unsigned(
         &self,
         method: &Method,
