@@ -57,13 +57,18 @@ pub(super) enum Lock {
     Try,
 }
 
-/// Takes the advisory lock under which tables are made and expired rows dropped. It ends with the
-/// transaction, as a pooler in front of the server needs it.
+/// Takes the advisory lock under which the tables of a schema are made and expired rows dropped. It
+/// ends with the transaction, as a pooler in front of the server needs it.
 pub(super) async fn lock(connection: &mut PgConnection, lock: Lock) -> Result<bool, sqlx::Error> {
-    // The bytes of `countrsg`.
+    // The bytes of `csgs`. Advisory locks are the whole database's: the schema keeps the sweep of
+    // one application from holding up that of another.
     let sql = match lock {
-        Lock::Wait => "SELECT true FROM pg_advisory_xact_lock(7165074649430258535)",
-        Lock::Try => "SELECT pg_try_advisory_xact_lock(7165074649430258535)",
+        Lock::Wait => {
+            "SELECT true FROM pg_advisory_xact_lock(x'63736773'::integer, hashtext(current_schema()))"
+        }
+        Lock::Try => {
+            "SELECT pg_try_advisory_xact_lock(x'63736773'::integer, hashtext(current_schema()))"
+        }
     };
     let row = sqlx::raw_sql(sql).fetch_one(connection).await?;
     row.try_get(0)

@@ -305,3 +305,31 @@ async fn a58_a_fence_that_is_rolled_back_is_kept_by_the_sweep() {
     let consumed = pool.begin().await.unwrap().consume(&later, WAIT).await;
     assert_eq!(consumed.unwrap(), ClaimOutcome::New);
 }
+
+/// Applications that share a database, each in a schema of its own, share none of its locks.
+#[tokio::test]
+async fn the_sweep_of_another_schema_does_not_hold_up_this_one() {
+    let Some(other) = database::pool("the sweep of another schema").await else {
+        return;
+    };
+    let Some(pool) = database::pool("the sweep of another schema").await else {
+        return;
+    };
+    let ended = "UPDATE countersign_store SET timeline = 'that ended', written_by = DEFAULT";
+    sqlx::raw_sql(ended).execute(&pool).await.unwrap();
+    let fences = async || database::count(&pool, "SELECT count(*) FROM countersign_store").await;
+    let held =
+        "SELECT count(pg_advisory_xact_lock(x'63736773'::integer, hashtext(current_schema())))";
+
+    // The twin: a sweep of this schema that is under way does the work for this call.
+    let mut own = pool.begin().await.unwrap();
+    sqlx::raw_sql(held).execute(&mut *own).await.unwrap();
+    PostgresStore::drop_expired(&pool).await.unwrap();
+    assert_eq!(fences().await, 1);
+    own.rollback().await.unwrap();
+
+    let mut foreign = other.begin().await.unwrap();
+    sqlx::raw_sql(held).execute(&mut *foreign).await.unwrap();
+    PostgresStore::drop_expired(&pool).await.unwrap();
+    assert_eq!(fences().await, 2);
+}
