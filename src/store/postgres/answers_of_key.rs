@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -29,18 +29,23 @@ struct Count {
     /// The records of this process, since the first count of all.
     added: u64,
     asking_since: Option<Instant>,
+    /// Each caller that asks the database has a handle.
+    askers: Arc<()>,
 }
 
 struct Known {
     records: u64,
-    asked: Asked,
+    asked_at: Instant,
+    /// The records of this process when the count was asked for.
+    added: u64,
 }
 
-/// When a count was asked for, and what this process had recorded by then.
-#[derive(Clone, Copy)]
+/// A count that the database is asked for. Its entry stays for as long: the count does not see each
+/// record that is made meanwhile.
 struct Asked {
     at: Instant,
     added: u64,
+    _asker: Arc<()>,
 }
 
 impl Counts {
@@ -67,7 +72,7 @@ impl Counts {
             counted.map_err(error::of_driver)
         });
         let records = counted.await?.unsigned_abs();
-        Ok(self.note(owner, Known { records, asked }))
+        Ok(self.note(owner, records, &asked))
     }
 
     /// Returns the count, unless the caller must ask the database. While one asks, the others
@@ -75,35 +80,36 @@ impl Counts {
     fn believed(&self, owner: [u8; 32], now: Instant) -> Result<u64, Asked> {
         let mut counts = lock(&self.0);
         if counts.len() >= COUNTED && !counts.contains_key(&owner) {
-            counts.clear();
+            counts.retain(|_, count| Arc::strong_count(&count.askers) > 1);
         }
         let count = counts.entry(owner).or_default();
         let within = |since: Instant, limit| now.saturating_duration_since(since) < limit;
         let is_asked = count.asking_since.is_some_and(|at| within(at, BELIEVED));
         let limit = if is_asked { BELIEVED_AT_MOST } else { BELIEVED };
         match &count.known {
-            Some(known) if within(known.asked.at, limit) => Ok(count.records()),
+            Some(known) if within(known.asked_at, limit) => Ok(count.records()),
             _ => {
                 count.asking_since = Some(now);
                 Err(Asked {
                     at: now,
                     added: count.added,
+                    _asker: Arc::clone(&count.askers),
                 })
             }
         }
     }
 
     /// Returns the count together with what was recorded while it ran.
-    fn note(&self, owner: [u8; 32], mut known: Known) -> u64 {
+    fn note(&self, owner: [u8; 32], records: u64, asked: &Asked) -> u64 {
         let mut counts = lock(&self.0);
         let count = counts.entry(owner).or_default();
-        // If the counts were cleared meanwhile, all that is on record here came later.
-        if known.asked.added > count.added {
-            known.asked.added = 0;
-        }
-        let is_later = |before: &Known| before.asked.at > known.asked.at;
+        let is_later = |before: &Known| before.asked_at > asked.at;
         if !count.known.as_ref().is_some_and(is_later) {
-            count.known = Some(known);
+            count.known = Some(Known {
+                records,
+                asked_at: asked.at,
+                added: asked.added,
+            });
             count.asking_since = None;
         }
         count.records()
@@ -121,7 +127,7 @@ impl Count {
     fn records(&self) -> u64 {
         let known = self.known.as_ref();
         known.map_or(u64::MAX, |known| {
-            let since = self.added.saturating_sub(known.asked.added);
+            let since = self.added.saturating_sub(known.added);
             known.records.saturating_add(since)
         })
     }
@@ -143,43 +149,60 @@ mod tests {
         counts.believed(OWNER, now).ok()
     }
 
-    fn note(counts: &Counts, records: u64, asked: Asked) -> u64 {
-        counts.note(OWNER, Known { records, asked })
+    fn note(counts: &Counts, records: u64, asked: &Asked) -> u64 {
+        counts.note(OWNER, records, asked)
+    }
+
+    /// Asks for the counts of so many other keys that no more fit.
+    fn fill(counts: &Counts, now: Instant) {
+        for other in 0..u64::try_from(COUNTED).unwrap() {
+            let mut owner = [2; 32];
+            owner[..8].copy_from_slice(&other.to_be_bytes());
+            let _ = counts.believed(owner, now);
+        }
     }
 
     #[test]
-    fn counts_that_are_cleared_while_one_runs_add_only_what_was_recorded_since() {
+    fn records_that_are_made_while_a_key_is_counted_are_not_forgotten_for_other_keys() {
         let (counts, start) = (Counts::default(), Instant::now());
-        let clear = || {
-            for other in 0..u64::try_from(COUNTED).unwrap() {
-                let mut owner = [2; 32];
-                owner[..8].copy_from_slice(&other.to_be_bytes());
-                let _ = counts.believed(owner, start);
-            }
-        };
-        let first = asked(&counts, start);
+        drop(asked(&counts, start));
         for _ in 0..100 {
             counts.add(OWNER);
         }
-        let before = asked(&counts, start + BELIEVED);
-        assert_eq!((first.added, before.added), (0, 100));
-        clear();
-        // Another count is asked for, and ends first.
-        let after = asked(&counts, start + 2 * BELIEVED);
+        let counting = asked(&counts, start + BELIEVED);
+        fill(&counts, start + BELIEVED);
+        for _ in 0..150 {
+            counts.add(OWNER);
+        }
+        assert_eq!(note(&counts, 100, &counting), 250);
+        assert!(lock(&counts.0).len() <= COUNTED);
+    }
+
+    #[test]
+    fn a_key_that_nobody_counts_is_forgotten_for_other_keys() {
+        let (counts, start) = (Counts::default(), Instant::now());
+        let counting = asked(&counts, start);
+        assert_eq!(note(&counts, 5, &counting), 5);
+        drop(counting);
+        fill(&counts, start);
+        assert_eq!(believed(&counts, start), None);
+    }
+
+    #[test]
+    fn a_count_that_ends_after_a_later_one_is_not_believed() {
+        let (counts, start) = (Counts::default(), Instant::now());
+        let before = asked(&counts, start);
+        let after = asked(&counts, start + BELIEVED);
         counts.add(OWNER);
-        assert_eq!(note(&counts, 7, after), 8);
-        assert_eq!(note(&counts, 5, before), 8, "the later count is believed");
-        clear();
-        asked(&counts, start + 3 * BELIEVED);
-        counts.add(OWNER);
-        assert_eq!(note(&counts, 5, before), 6, "a record is not lost");
+        assert_eq!(note(&counts, 7, &after), 8);
+        assert_eq!(note(&counts, 5, &before), 8);
     }
 
     #[test]
     fn one_counts_again_and_the_others_believe_the_old_count_for_a_while() {
         let (counts, start) = (Counts::default(), Instant::now());
         let first = asked(&counts, start);
-        note(&counts, 5, first);
+        note(&counts, 5, &first);
         counts.add(OWNER);
         assert_eq!(believed(&counts, start), Some(6));
         let later = start + BELIEVED;
@@ -187,7 +210,7 @@ mod tests {
         assert_eq!(believed(&counts, later), Some(6));
         // Also of a count that did not see what was recorded while it ran.
         counts.add(OWNER);
-        assert_eq!(note(&counts, 9, second), 10);
+        assert_eq!(note(&counts, 9, &second), 10);
         assert_eq!(believed(&counts, later), Some(10));
         assert!(counts.believed([2; 32], later).is_err());
         // Each of these fails, or is dropped.
