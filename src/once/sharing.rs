@@ -71,6 +71,27 @@ impl Private {
     }
 }
 
+/// Those whom entering users have been checked against.
+#[derive(Default)]
+struct Checked {
+    users: Vec<Arc<User>>,
+    private: Vec<Arc<Private>>,
+}
+
+impl Checked {
+    /// Returns those who are there and have not been checked against.
+    fn others(&self, users: &mut Vec<Weak<User>>) -> Self {
+        fn without<T>(mut living: Vec<Arc<T>>, checked: &[Arc<T>]) -> Vec<Arc<T>> {
+            living.retain(|one| !checked.iter().any(|checked| Arc::ptr_eq(checked, one)));
+            living
+        }
+        Self {
+            users: without(living(users), &self.users),
+            private: without(living(&mut lock(&PRIVATE)), &self.private),
+        }
+    }
+}
+
 impl User {
     /// Enters all users of one layer, unless another user of the namespace means something else by
     /// the same names.
@@ -78,18 +99,30 @@ impl User {
     /// Nothing of this is recorded in a store: names are what somebody chose. Servers in the midst
     /// of a rotation have different secrets, and still must agree which request is which.
     pub(crate) fn enter(mut entering: Vec<Self>) -> Result<Vec<Arc<Self>>, ConfigError> {
-        let (others, private);
-        let mut users = lock(&USERS);
-        others = living(&mut users);
-        private = living(&mut lock(&PRIVATE));
-        for user in &mut entering {
-            others.iter().try_for_each(|other| user.check(other))?;
-            private.iter().try_for_each(|private| private.check(user))?;
-            user.share_answers_with(&others);
+        let mut checked = Checked::default();
+        loop {
+            let others;
+            let mut users = lock(&USERS);
+            others = checked.others(&mut users);
+            if others.users.is_empty() && others.private.is_empty() {
+                let entered: Vec<_> = entering.into_iter().map(Arc::new).collect();
+                users.extend(entered.iter().map(Arc::downgrade));
+                return Ok(entered);
+            }
+            // Without the lock: keys and stores that are asked may enter users themselves.
+            drop(users);
+            for user in &mut entering {
+                others
+                    .users
+                    .iter()
+                    .try_for_each(|other| user.check(other))?;
+                let mut private = others.private.iter();
+                private.try_for_each(|private| private.check(user))?;
+                user.share_answers_with(&others.users);
+            }
+            checked.users.extend(others.users);
+            checked.private.extend(others.private);
         }
-        let entered: Vec<_> = entering.into_iter().map(Arc::new).collect();
-        users.extend(entered.iter().map(Arc::downgrade));
-        Ok(entered)
     }
 
     /// Takes the `Arc` of another user of the namespace whose answers are in the same store of this
@@ -127,6 +160,9 @@ impl User {
         let Some(store) = self.answers() else {
             return false;
         };
+        if (**store).sharing().is_shared() {
+            return false;
+        }
         let others;
         // The lock is held while handles are counted. A layer gets its handle before it enters.
         let mut users = lock(&USERS);
@@ -134,7 +170,7 @@ impl User {
         let has_store =
             |user: &&Arc<Self>| user.answers().is_some_and(|own| Arc::ptr_eq(own, store));
         let of_users = others.iter().filter(has_store).count();
-        Arc::strong_count(store) <= of_users && !(**store).sharing().is_shared()
+        Arc::strong_count(store) <= of_users
     }
 
     fn check(&self, other: &Self) -> Result<(), ConfigError> {
@@ -182,8 +218,17 @@ impl User {
 mod tests {
     use std::{sync::mpsc, thread};
 
+    use bytes::Bytes;
+
     use super::*;
-    use crate::key::{KeyFuture, KnownKeys};
+    use crate::{
+        future::StoreFuture,
+        key::{KeyFuture, KnownKeys},
+        once::{
+            answers::{AnswerClaim, AnswerOutcome},
+            store::{Sharing, StepOutcome},
+        },
+    };
 
     /// Keys of a user that ends while it is asked which they are. Entering is what takes the lock.
     #[derive(Default)]
@@ -240,6 +285,91 @@ mod tests {
             let _ = User::enter(vec![user(&keys)]);
             enter_what_ends();
             Private::enter(keys).map(drop).unwrap();
+            done.send(()).unwrap();
+        });
+        is_done.recv_timeout(Duration::from_secs(60)).unwrap();
+    }
+
+    /// Keys, and a store, that enter users when they are asked which they are.
+    struct Entering;
+
+    impl Entering {
+        fn enter(&self) {
+            let keys = Arc::default();
+            let namespace = "of users that are entered meanwhile".into();
+            let entered = User::enter(vec![User {
+                namespace,
+                ..user(&keys)
+            }]);
+            assert!(entered.is_ok());
+        }
+    }
+
+    impl KeyStore for Entering {
+        fn find<'a>(&'a self, _: &'a str) -> KeyFuture<'a> {
+            KeyFuture::ready(Ok(None))
+        }
+
+        fn known_keys(&self) -> KnownKeys {
+            self.enter();
+            KnownKeys::looked_up_by(self)
+        }
+    }
+
+    impl AnswerStore for Entering {
+        fn sharing(&self) -> Sharing {
+            self.enter();
+            Sharing::within_process(self)
+        }
+
+        fn claim<'a>(&'a self, _: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
+            StoreFuture::ready(Ok(AnswerOutcome::Claimed))
+        }
+
+        fn find<'a>(&'a self, _: &'a AnswerClaim) -> StoreFuture<'a, Option<AnswerOutcome>> {
+            StoreFuture::ready(Ok(None))
+        }
+
+        fn renew<'a>(&'a self, _: &'a AnswerClaim, _: Duration) -> StoreFuture<'a, StepOutcome> {
+            StoreFuture::ready(Ok(StepOutcome::Lost))
+        }
+
+        fn record<'a>(&'a self, _: &'a AnswerClaim, _: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
+            StoreFuture::ready(Ok(StepOutcome::Lost))
+        }
+
+        fn release<'a>(&'a self, _: &'a AnswerClaim) -> StoreFuture<'a, StepOutcome> {
+            StoreFuture::ready(Ok(StepOutcome::Lost))
+        }
+
+        fn resolve<'a>(&'a self, _: &'a AnswerClaim, _: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
+            StoreFuture::ready(Ok(StepOutcome::Lost))
+        }
+    }
+
+    #[test]
+    fn keys_and_stores_that_enter_users_when_they_are_asked_hold_up_nobody() {
+        let (done, is_done) = mpsc::channel();
+        thread::spawn(move || {
+            let keys: Arc<dyn KeyStore> = Arc::new(Entering);
+            let store: Arc<dyn AnswerStore> = Arc::new(Entering);
+            let enter = || {
+                let entered = User::enter(vec![User {
+                    records: Records::Answers(Arc::clone(&store)),
+                    namespace: "of users that enter others".into(),
+                    retention: Duration::ZERO,
+                    key_id: None,
+                    keys: Arc::clone(&keys),
+                }]);
+                entered.unwrap()
+            };
+            let (one, other) = (enter(), enter());
+            let private = Private::enter(Arc::new(Ending::default())).unwrap();
+            drop((other, enter(), private));
+            let has_ended = || one.iter().all(|user| user.has_ended());
+            assert!(!has_ended());
+            drop(store);
+            assert!(has_ended());
             done.send(()).unwrap();
         });
         is_done.recv_timeout(Duration::from_secs(60)).unwrap();
