@@ -104,12 +104,18 @@ impl IdempotencyLayer {
     }
 
     /// Claims the key. A client that goes away meanwhile, or gets no answer, leaves no claim
-    /// behind.
-    pub(crate) async fn ask(&self, claim: AnswerClaim) -> Result<Asked, Rejection> {
+    /// behind. `waits` is called before a wait for other requests with the key.
+    pub(crate) async fn ask(
+        &self,
+        claim: AnswerClaim,
+        waits: impl FnOnce(),
+    ) -> Result<Asked, Rejection> {
         can_be_kept()?;
         let settings = &self.settings;
         let (claiming, turn) = settings
-            .in_turn(&settings.claiming, &claim, || settings.store.claim(&claim))
+            .in_turn(&settings.claiming, &claim, waits, || {
+                settings.store.claim(&claim)
+            })
             .await?;
         let unanswered = Unanswered::new(settings, &claim);
         let asked = Instant::now();
@@ -147,7 +153,12 @@ impl IdempotencyLayer {
         };
         let settings = &self.settings;
         let (finding, _turn) = settings
-            .in_turn(&settings.looking_up, &claim, || settings.store.find(&claim))
+            .in_turn(
+                &settings.looking_up,
+                &claim,
+                || {},
+                || settings.store.find(&claim),
+            )
             .await?;
         let found = within(settings.timeout, || finding).await?;
         found.as_ref().map(answered).transpose()

@@ -21,7 +21,7 @@ pub(crate) struct Settings {
     pub(super) when_cut_off: WhenCutOff,
     pub(super) lease: Duration,
     pub(super) retention: Duration,
-    pub(super) timeout: Duration,
+    pub(crate) timeout: Duration,
     pub(crate) max_body: usize,
     pub(crate) body_deadline: Duration,
     pub(super) headers: Vec<HeaderName>,
@@ -50,7 +50,7 @@ impl Settings {
 
     /// Waits until no other request with this key asks the store in this way: duplicates at once
     /// take up one of its connections for each way, and no more. An answer that is at hand needs no
-    /// turn.
+    /// turn. `waits` is called before a wait for the turn.
     ///
     /// # Errors
     /// Returns an error if the turn does not come in time. Nothing was asked then.
@@ -58,12 +58,19 @@ impl Settings {
         &self,
         turns: &Turns,
         claim: &AnswerClaim,
+        waits: impl FnOnce(),
         ask: impl FnOnce() -> StoreFuture<'a, T>,
     ) -> Result<(StoreFuture<'a, T>, Option<Turn>), Fault> {
         match caught(ask).at_hand() {
             Ok(answer) => Ok((StoreFuture::ready(answer), None)),
             Err(asking) => {
-                let turn = turns.take(claim, self.timeout).await?;
+                let turn = match turns.take_at_once(claim) {
+                    Ok(turn) => turn,
+                    Err(_) => {
+                        waits();
+                        turns.take(claim, self.timeout).await?
+                    }
+                };
                 Ok((asking, Some(turn)))
             }
         }

@@ -246,7 +246,7 @@ async fn shake_hands(verified: Verified) -> Response<Bytes> {
 
 /// Waits until the service is ready, which may take something scarce, such as a permit: it is given
 /// back when the service is dropped. A service that is ready at once needs no timer.
-async fn until_ready<S: Service<R>, R>(
+pub(super) async fn until_ready<S: Service<R>, R>(
     service: &mut S,
     limit: Duration,
 ) -> Result<Result<(), S::Error>, Rejection> {

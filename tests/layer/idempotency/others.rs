@@ -1,20 +1,27 @@
 //! No sender is held up by another sender, or by somebody who overheard a request.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
-use axum::body::{Body, Bytes};
+use axum::{
+    body::{Body, Bytes},
+    response::Response,
+};
 use countersign::{
     idempotency::IdempotencyLayer,
     store::{
         AnswerClaim, AnswerOutcome, AnswerStore, MemoryAnswers, Sharing, StepOutcome, StoreFuture,
     },
+    testing::ManualClock,
 };
 use http::Request;
 use tokio::{
-    task::yield_now,
+    sync::Semaphore,
+    task::{JoinHandle, yield_now},
     time::{sleep, timeout},
 };
-use tower::{ServiceBuilder, ServiceExt as _};
+use tower::{
+    ServiceBuilder, ServiceExt, limit::GlobalConcurrencyLimitLayer, util::BoxCloneService,
+};
 
 use super::{Server, Work, answers, ask, keyed, sign, verify};
 use crate::common::{self, KEY, OTHER_KEY, OTHER_SECRET, SECRET};
@@ -157,4 +164,123 @@ async fn a_duplicate_holds_no_permit_while_its_answer_is_looked_up() {
     assert!(!at_work.is_finished());
     duplicate.abort();
     at_work.abort();
+}
+
+/// A store that makes a claim once the test lets it.
+struct Gated(Arc<MemoryAnswers>, Arc<Semaphore>);
+
+impl AnswerStore for Gated {
+    fn sharing(&self) -> Sharing {
+        self.0.sharing()
+    }
+
+    fn claim<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
+        StoreFuture::new(async move {
+            self.1.acquire().await.unwrap().forget();
+            self.0.claim(claim).await
+        })
+    }
+
+    fn find<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, Option<AnswerOutcome>> {
+        self.0.find(claim)
+    }
+
+    fn renew<'a>(&'a self, c: &'a AnswerClaim, lease: Duration) -> StoreFuture<'a, StepOutcome> {
+        self.0.renew(c, lease)
+    }
+
+    fn record<'a>(&'a self, c: &'a AnswerClaim, a: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
+        self.0.record(c, a)
+    }
+
+    fn release<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, StepOutcome> {
+        self.0.release(claim)
+    }
+
+    fn resolve<'a>(&'a self, c: &'a AnswerClaim, a: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
+        self.0.resolve(c, a)
+    }
+}
+
+/// A service with two permits, whose claims wait for the test.
+struct Crowd {
+    service: BoxCloneService<Request<Body>, Response, Infallible>,
+    clock: ManualClock,
+    work: Work,
+    permits: Arc<Semaphore>,
+    claims: Arc<Semaphore>,
+}
+
+impl Crowd {
+    fn new() -> Self {
+        let (clock, work) = (common::clock(), Work::new());
+        let (permits, claims) = (Arc::new(Semaphore::new(2)), Arc::new(Semaphore::new(0)));
+        let store = Gated(answers(&clock), Arc::clone(&claims));
+        let layer = IdempotencyLayer::builder(store).store_timeout(Duration::from_secs(3600));
+        let service = ServiceBuilder::new()
+            .layer(verify(&clock).build().unwrap())
+            .layer(layer.build().unwrap())
+            .layer(GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(
+                &permits,
+            )))
+            .service(work.router());
+        Self {
+            service: BoxCloneService::new(ServiceExt::<Request<Body>>::map_response(
+                service,
+                |answer| answer.map(Body::new),
+            )),
+            clock,
+            work,
+            permits,
+            claims,
+        }
+    }
+
+    /// Sends a request, and waits until it waits.
+    async fn send(&self, key: &str, body: &str) -> JoinHandle<u16> {
+        let request = sign(&self.clock, (KEY, SECRET), keyed(key, "/pay", body)).map(Body::from);
+        let service = self.service.clone();
+        let sending = tokio::spawn(async move {
+            let answer = service.oneshot(request).await.unwrap();
+            answer.status().as_u16()
+        });
+        sleep(Duration::from_secs(1)).await;
+        sending
+    }
+}
+
+/// Many retries of one intention would otherwise have all the permits, and do nothing with them.
+#[tokio::test(start_paused = true)]
+async fn a_retry_holds_no_permit_while_it_waits_for_its_turn() {
+    let crowd = Crowd::new();
+    let first = crowd.send("k", "{}").await;
+    let retry = crowd.send("k", "{}").await;
+    assert_eq!(crowd.permits.available_permits(), 1, "the first has one");
+    let fresh = crowd.send("fresh", "{}").await;
+    crowd.claims.add_permits(3);
+    assert_eq!((first.await.unwrap(), fresh.await.unwrap()), (201, 201));
+    assert!([201, 409].contains(&retry.await.unwrap()));
+    assert_eq!(crowd.work.effects.count(), 2);
+}
+
+/// The first attempt gives the key back. A service that was not polled ready would panic.
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_has_waited_runs_with_a_permit_or_gives_its_key_back() {
+    let crowd = Crowd::new();
+    let first = crowd.send("k", "500").await;
+    let [runs, gives_back] = [crowd.send("k", "500").await, crowd.send("k", "500").await];
+    crowd.claims.add_permits(1);
+    assert_eq!(first.await.unwrap(), 500);
+    crowd.claims.add_permits(1);
+    assert_eq!(runs.await.unwrap(), 500);
+    assert_eq!(crowd.work.effects.count(), 2);
+
+    let all = crowd.permits.acquire_many(2).await.unwrap();
+    crowd.claims.add_permits(1);
+    assert_eq!(gives_back.await.unwrap(), 503);
+    drop(all);
+    crowd.claims.add_permits(1);
+    let last = crowd.send("k", "500").await;
+    assert_eq!(last.await.unwrap(), 500);
+    assert_eq!(crowd.work.effects.count(), 3);
 }

@@ -20,7 +20,7 @@ use crate::{
     },
     request::{
         VerifiedPayload,
-        layer::{detached::Detached, response::ResponseBody},
+        layer::{detached::Detached, response::ResponseBody, service::until_ready},
     },
 };
 
@@ -71,7 +71,7 @@ async fn serve<S, B, R>(
     request: Request<B>,
 ) -> Result<Response<ResponseBody<R>>, S::Error>
 where
-    S: Service<Request<B>, Response = Response<R>> + Send + 'static,
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Send + 'static,
     R: Body<Data = Bytes, Error: Send> + Send + 'static,
@@ -103,7 +103,13 @@ where
     };
     let applicant = Applicant::new(&layer.settings.going_on, &named);
     let running = async move {
-        let held = match layer.ask(named).await {
+        let mut has_waited = false;
+        // A request that waits for others with its key gives back what is scarce in the service.
+        let waits = || {
+            service = service.clone();
+            has_waited = true;
+        };
+        let held = match layer.ask(named, waits).await {
             Ok(Asked::New(held)) => held,
             Ok(Asked::Answered(answer)) => {
                 tracing::info!("stored answer replayed");
@@ -111,6 +117,17 @@ where
             }
             Err(rejection) => return Ok(refuse(&rejection)),
         };
+        if has_waited {
+            let not_ready = match until_ready(&mut service, layer.settings.timeout).await {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(Err(error)),
+                Err(rejection) => Some(Ok(refuse(&rejection))),
+            };
+            if let Some(answer) = not_ready {
+                held.release().await;
+                return answer;
+            }
+        }
         let response = service.call(request).await?;
         Ok(settle(&layer, held, pending.as_ref(), response).await)
     };
