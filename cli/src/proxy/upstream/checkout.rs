@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::{body::Incoming, client::conn::TrySendError};
 use tokio::{
     sync::{AcquireError, OwnedSemaphorePermit},
     time::timeout,
@@ -105,16 +105,6 @@ impl Checkout {
     /// # Errors
     /// If bytes of the request may have reached the upstream, it is not sent again.
     pub(super) async fn send(
-        self,
-        request: Request<AnswerBody>,
-    ) -> Result<(Response<Incoming>, Held), Failed> {
-        let upstream = Arc::clone(&self.upstream);
-        let limit = upstream.settings.answer_timeout;
-        let answered = timeout(limit, self.send_once(request)).await;
-        answered.map_err(|_| Failed::new(Refused::Late, format!("no answer within {limit:?}")))?
-    }
-
-    async fn send_once(
         mut self,
         request: Request<AnswerBody>,
     ) -> Result<(Response<Incoming>, Held), Failed> {
@@ -123,7 +113,7 @@ impl Checkout {
             let cause = "a connection was to send two requests";
             return Err(Failed::new(Refused::Internal, cause));
         };
-        let answer = match held.connection.sender.try_send(request).await {
+        let answer = match held.try_send(request).await? {
             Ok(answer) => answer,
             Err(mut error) => {
                 let Some(request) = error.take_message() else {
@@ -131,7 +121,7 @@ impl Checkout {
                 };
                 // Not a byte was written: the upstream had closed the connection.
                 held.replace_connection().await?;
-                let sent = held.connection.sender.try_send(request).await;
+                let sent = held.try_send(request).await?;
                 sent.map_err(|mut error| match error.take_message() {
                     None => broken(error.error()),
                     // Another request may have opened it, and it may be closed as well.
@@ -158,6 +148,19 @@ impl Drop for Checkout {
 }
 
 impl Held {
+    /// Sends a request on the connection, and waits for the head of its answer.
+    ///
+    /// # Errors
+    /// Returns an error if the answer is late: the upstream may have the request by then.
+    async fn try_send(
+        &mut self,
+        request: Request<AnswerBody>,
+    ) -> Result<Result<Response<Incoming>, TrySendError<Request<AnswerBody>>>, Failed> {
+        let limit = self.upstream.settings.answer_timeout;
+        let sent = timeout(limit, self.connection.sender.try_send(request)).await;
+        sent.map_err(|_| Failed::new(Refused::Late, format!("no answer within {limit:?}")))
+    }
+
     /// Has another connection in place of one on which nothing could be sent.
     async fn replace_connection(&mut self) -> Result<(), Failed> {
         let upstream = &self.upstream;
@@ -180,5 +183,72 @@ impl Held {
     pub(super) fn give_back(mut self) {
         self.connection.since = Instant::now();
         self.upstream.keep(self.connection);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::{BodyExt as _, Empty};
+    use tokio::{net::TcpListener, task::yield_now};
+
+    use super::*;
+    use crate::proxy::upstream::{
+        address::Address,
+        connections::{Sender, Settings},
+    };
+
+    /// An upstream of HTTP/2 that has closed a connection, and the request that was to have it. A new
+    /// connection may take longer than an answer.
+    async fn closed() -> (TcpListener, Arc<Upstream>, Checkout) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let address = Address::parse(&url, true, None).unwrap();
+        let settings = Settings {
+            http2: true,
+            seats: 1,
+            requests: 1,
+            open_requests: 1,
+            connect_timeout: Duration::from_secs(60),
+            answer_timeout: Duration::from_secs(5),
+            stall_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(60),
+        };
+        let upstream = Upstream::new("app", address, settings);
+        let checkout = Arc::clone(&upstream).check_out(Of::Known).await.unwrap();
+        drop(listener.accept().await.unwrap());
+        let is_closed = || match &checkout.unused.as_ref().unwrap().connection.sender {
+            Sender::Http1(sender) => sender.is_closed(),
+            Sender::Http2(sender, _) => sender.is_closed(),
+        };
+        while !is_closed() {
+            yield_now().await;
+        }
+        (listener, upstream, checkout)
+    }
+
+    /// Returns why a request has no answer. The time is made to pass.
+    async fn refused(checkout: Checkout) -> Refused {
+        let body = Empty::<Bytes>::new().map_err(|never| match never {});
+        let request = Request::post("http://api.example.com/transfer");
+        let request = request.body(body.boxed_unsync()).unwrap();
+        tokio::time::pause();
+        checkout.send(request).await.err().unwrap().refused
+    }
+
+    #[tokio::test]
+    async fn a_request_that_was_not_sent_is_not_said_to_have_a_late_answer() {
+        let (_listener, upstream, checkout) = closed().await;
+        // Another request opens a connection, and does not come to an end.
+        let _opening = upstream.opening.lock().await;
+        assert_eq!(refused(checkout).await, Refused::Undelivered);
+    }
+
+    #[tokio::test]
+    async fn an_answer_on_a_second_connection_is_late_as_well() {
+        let (_listener, upstream, checkout) = closed().await;
+        // Another request has opened it. Nobody answers there.
+        drop(upstream.fresh().await.unwrap());
+        assert_eq!(refused(checkout).await, Refused::Late);
     }
 }
