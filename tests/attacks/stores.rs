@@ -698,17 +698,18 @@ async fn a44_a_quota_of_nothing_is_refused() {
 
 /// Asks until the store has learnt of it.
 async fn in_time(what: &str, mut asked: impl AsyncFnMut() -> bool) {
-    for _ in 0..300 {
-        if asked().await {
-            return;
+    let asking = async {
+        while !asked().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("not within 15 seconds: {what}");
+    };
+    let told = tokio::time::timeout(SECOND * 60, asking).await;
+    assert!(told.is_ok(), "not within a minute: {what}");
 }
 
 async fn a44_a_server_learns_how_much_others_recorded(place: &Place) {
-    let keep = SECOND * 8;
+    // Longer than a busy machine needs to learn of it.
+    let keep = SECOND * 15;
     let one = place.with_quota(QUOTA).await;
     assert_eq!(flood(&one, "one", 0..400, keep).await, QUOTA);
     let other = place.with_quota(QUOTA).await;

@@ -83,6 +83,13 @@ pub async fn nonces(pool: &PgPool) -> i64 {
     count(pool, "SELECT count(*) FROM countersign_nonces").await
 }
 
+/// Returns how many backends that use the nonces of this schema wait for a lock.
+pub async fn waiting(pool: &PgPool) -> i64 {
+    let waiting = "SELECT count(*) FROM pg_locks AS wanted JOIN pg_locks AS held USING (pid)
+        WHERE NOT wanted.granted AND held.relation = 'countersign_nonces'::regclass";
+    count(pool, waiting).await
+}
+
 pub async fn count(pool: &PgPool, statement: &'static str) -> i64 {
     sqlx::query_scalar(statement).fetch_one(pool).await.unwrap()
 }

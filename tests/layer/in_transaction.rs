@@ -943,10 +943,8 @@ async fn a_copy_waits_for_the_first_and_takes_its_place_if_that_is_rolled_back()
     assert_eq!((effects(&pool).await, nonces(&pool).await), (1, 1));
 }
 
-/// Until a statement of this schema's waits for a lock.
 async fn until_somebody_waits(pool: &PgPool) {
-    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
-    while count(pool, waiting).await == 0 {
+    while database::waiting(pool).await == 0 {
         tokio::task::yield_now().await;
     }
 }

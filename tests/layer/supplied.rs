@@ -448,7 +448,7 @@ async fn strangers_hold_as_many_handlers_as_the_bound_says_and_genuine_requests_
     };
     let layer = builder(scheme())
         .max_unproven(2)
-        .store_timeout(Duration::from_millis(300));
+        .store_timeout(Duration::from_secs(3));
     let app = Router::new()
         .route("/documents/{id}", put(handler))
         .layer(layer.build().unwrap());

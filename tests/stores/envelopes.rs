@@ -24,9 +24,11 @@ use crate::common::{KEY, SECRET, request, scheme, signer_for};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// A busy machine may need long from the signature to the claim.
-const MAX_AGE: Duration = Duration::from_secs(4);
-/// The request is stale after its longest age, and its record is dropped a second later.
-const LATER: Duration = Duration::from_millis(5500);
+const MAX_AGE: Duration = Duration::from_secs(5);
+const STORE_TIMEOUT: Duration = Duration::from_secs(4);
+/// The request is stale after its longest age, and its record is dropped once a store may no longer
+/// answer.
+const LATER: Duration = Duration::from_millis(9500);
 
 fn envelopes(clock: impl Clock) -> Envelopes {
     PayloadEnvelope::builder("ship-order")
@@ -50,7 +52,7 @@ fn verifier(clock: impl Clock) -> VerifierBuilder<Verifier> {
         .max_age(MAX_AGE)
         .max_skew(SECOND)
         .clock_difference(Duration::ZERO)
-        .store_timeout(SECOND)
+        .store_timeout(STORE_TIMEOUT)
         .clock(clock)
 }
 

@@ -160,6 +160,7 @@ impl Probing<'_> {
                 effect: self.effect.clone(),
                 unit: None,
                 settle: Duration::ZERO,
+                is_late: false,
                 acceptance: self.acceptance.clone(),
                 id_json: args.id_json.clone(),
             },

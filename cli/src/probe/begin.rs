@@ -72,6 +72,7 @@ impl Run<'_> {
                 )));
             };
             self.oracle.settle = self.oracle.settle.max(change.settles());
+            self.oracle.is_late |= change.is_late();
             units.push(before.distance(&change.after));
         }
         let is_same = |one: &f64, other: &f64| (one - other).abs() < 1e-6;

@@ -31,6 +31,8 @@ pub(crate) struct Oracle {
     pub(crate) unit: Option<f64>,
     /// How long after an answer the state may still change.
     pub(crate) settle: Duration,
+    /// Whether the state changes after the answer, or is too slow to read to tell.
+    pub(crate) is_late: bool,
     pub(crate) acceptance: Acceptance,
     pub(crate) id_json: Option<String>,
 }
@@ -44,7 +46,7 @@ impl Oracle {
     /// Returns what limits what it says.
     pub(crate) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        if !self.settle.is_zero() {
+        if self.is_late {
             let wait = self.settle.as_millis();
             notes.push(format!(
                 "The state changes late, or is slow to read: each reading waited {wait} ms."
@@ -63,7 +65,7 @@ impl Oracle {
     /// Returns whether one sighting is enough: nobody else changes the state, nothing changes it
     /// late, and it is a number that each request changes alike.
     pub(crate) fn is_sure_at_once(&self) -> bool {
-        self.has_own_state() && self.settle.is_zero() && self.unit.is_some()
+        self.has_own_state() && !self.is_late && self.unit.is_some()
     }
 
     pub(crate) fn accepts(&self, sent: &Sent) -> bool {
@@ -296,7 +298,7 @@ impl Measuring<'_> {
 type Done = (Vec<(Request<Bytes>, Sent)>, Option<Duration>);
 
 /// The time that a server has to answer what it need not read to the end.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(2);
 const AFTER_HANGING_UP: Duration = Duration::from_millis(100);
 
 /// Returns whether a slow body was waited for to the end, or a large one was read and not refused

@@ -27,13 +27,20 @@ pub(super) struct Change {
 }
 
 impl Change {
+    /// Returns whether it came after the answer, or may have come after it.
+    pub(super) fn is_late(&self) -> bool {
+        self.earliest.is_some() || self.latest > AT_ONCE
+    }
+
     /// Returns how long after an answer a reading must begin so that it shows such a change,
-    /// however fast it is.
+    /// however fast it is. Even a change that came with the answer is known only from the end of the
+    /// reading that showed it, and a later reading may be faster.
     pub(super) fn settles(&self) -> Duration {
-        match self.earliest {
-            None if self.latest <= AT_ONCE => Duration::ZERO,
-            earliest => self.latest + earliest.unwrap_or_default().max(MARGIN),
-        }
+        let margin = match self.is_late() {
+            true => self.earliest.unwrap_or_default().max(MARGIN),
+            false => 2 * self.latest,
+        };
+        self.latest + margin
     }
 }
 
@@ -43,7 +50,7 @@ impl Measuring<'_> {
         self.wait(self.oracle.settle).await;
         let mut state = self.state(event).await?;
         for _ in 0..SETTLING {
-            if self.oracle.settle.is_zero() {
+            if !self.oracle.is_late {
                 break;
             }
             self.wait(self.oracle.settle).await;

@@ -105,15 +105,17 @@ fn handshakes_have_a_deadline_and_take_up_connections() {
     let session = Session::new();
     let upstream = Upstream::start(DONE);
     configure_tls(&session, &upstream.url);
-    let limits = "[limits]\nhead-deadline = 1\nconnections = 4\n";
+    let limits = "[limits]\nhead-deadline = 3\nconnections = 4\n";
     add(&session, limits);
     let proxied = Proxied::of(&session);
     let address = proxied.listening.address();
+    let signed = Signed::new(&session, "POST", "/transfer", ORDER);
     let begun = |bytes: &[u8]| {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.write_all(bytes).unwrap();
         stream
     };
+    let started = Instant::now();
     // Silent, half of a record, and HTTP in place of TLS.
     let slow = [
         begun(b""),
@@ -121,12 +123,10 @@ fn handshakes_have_a_deadline_and_take_up_connections() {
         begun(b""),
         begun(b""),
     ];
-    let started = Instant::now();
     // There is no room for a fifth until they are closed.
     let mut client = connect(&session, "ca", "api.example.com", address);
     let waited = started.elapsed();
-    assert!(waited >= Duration::from_millis(500), "{waited:?}");
-    let signed = Signed::new(&session, "POST", "/transfer", ORDER);
+    assert!(waited >= Duration::from_millis(2500), "{waited:?}");
     client.write_all(signed.raw().as_bytes()).unwrap();
     assert!(answer(&mut client).starts_with("HTTP/1.1 200 OK\r\n"));
     for stream in slow {

@@ -32,7 +32,9 @@ use crate::{
     race,
 };
 
-const WAIT: Duration = Duration::from_millis(500);
+/// Long enough for a claim on a busy machine. Some of these tests wait for it to pass.
+const WAIT: Duration = Duration::from_secs(3);
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// Claims new nonces until it is told to stop, each again and again until a copy is refused.
 struct Load {
@@ -60,7 +62,7 @@ impl Load {
                             Answer::New => {}
                             Answer::Replayed => break,
                             // A server that is down refuses at once.
-                            Answer::Unknown => tokio::time::sleep(WAIT / 50).await,
+                            Answer::Unknown => tokio::time::sleep(MOMENT).await,
                         }
                     }
                 }
@@ -99,7 +101,7 @@ async fn goes_on(store: &PostgresStore, first: u64) {
             Err(kind) => assert_eq!(kind, StoreErrorKind::Unavailable),
         }
         assert!(start.elapsed() < Duration::from_secs(30));
-        tokio::time::sleep(WAIT / 50).await;
+        tokio::time::sleep(MOMENT).await;
     }
 }
 
@@ -202,7 +204,7 @@ async fn a26_a_lost_reply_is_unknown_and_its_nonce_is_not_accepted_later() {
     proxy.cuts.store(false, SeqCst);
     let recorded = "SELECT count(*) FROM countersign_nonces";
     while server.number(recorded).await < 2 {
-        tokio::time::sleep(WAIT / 50).await;
+        tokio::time::sleep(MOMENT).await;
     }
     assert_eq!(ask(&store, &claim(2)).await, Ok(ClaimOutcome::Replayed));
 
@@ -459,7 +461,7 @@ async fn what_a_holder_does_goes_by_the_index_of_a_small_table_too() {
     // The sweep may read a small table as it likes. It lets it be while somebody has its lock.
     let swept = "SELECT count(pg_advisory_lock(x'63736773'::integer, hashtext(current_schema())))";
     assert_eq!(database::count(&looking, swept).await, 1);
-    let store = open(&server.folder, 40 * WAIT).await;
+    let store = open(&server.folder, Duration::from_secs(20)).await;
     // More often than until a plan is kept.
     for nonce in 0..20 {
         let (done, given_up) = (claim(nonce), claim(nonce + 100));
@@ -556,21 +558,21 @@ async fn the_sweep_survives_errors_and_ends_with_its_store() {
         )
         .await;
     while !log.text().contains("expired nonces were not dropped") {
-        tokio::time::sleep(WAIT / 50).await;
+        tokio::time::sleep(MOMENT).await;
     }
     server
         .run("ALTER TABLE elsewhere RENAME TO countersign_nonces")
         .await;
     let left = "SELECT count(*) FROM countersign_nonces";
     while server.number(left).await > 0 {
-        tokio::time::sleep(WAIT / 50).await;
+        tokio::time::sleep(MOMENT).await;
     }
     goes_on(&store, 1).await;
     drop(store);
     let connections = "SELECT count(*) FROM pg_stat_activity
         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
     while server.number(connections).await > 0 {
-        tokio::time::sleep(WAIT / 50).await;
+        tokio::time::sleep(MOMENT).await;
     }
 }
 
@@ -614,7 +616,7 @@ async fn a38_a_deadline_that_passes_while_the_claim_waits_is_refused() {
     let waiting = ask(&store, &late);
     let resumed = async {
         while now() < late.deadline() {
-            tokio::time::sleep(WAIT / 50).await;
+            tokio::time::sleep(MOMENT).await;
         }
         server.tell("resume");
     };

@@ -75,7 +75,7 @@ async fn none_is_accepted_again(path: &Path) -> u64 {
 async fn a_locked_database_refuses_and_records_nothing() {
     let folder = folder();
     let path = folder.path().join("nonces.db");
-    let wait = Duration::from_millis(300);
+    let wait = Duration::from_secs(2);
     let builder = SqliteStore::builder()
         .danger_assume_no_history()
         .timeout(wait);
@@ -150,7 +150,7 @@ async fn tables_of_another_version_are_not_opened() {
 async fn a_check_finds_a_database_that_cannot_be_used() {
     let folder = folder();
     let path = folder.path().join("nonces.db");
-    let wait = Duration::from_millis(300);
+    let wait = Duration::from_secs(2);
     let builder = SqliteStore::builder()
         .danger_assume_no_history()
         .timeout(wait);

@@ -329,7 +329,7 @@ async fn a_sweep_that_fails_is_logged_and_goes_on() {
         .clock(clock.clone())
         .danger_assume_no_history();
     let store = builder
-        .timeout(Duration::from_millis(500))
+        .timeout(Duration::from_secs(2))
         .open(&path)
         .await
         .unwrap();
