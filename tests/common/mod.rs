@@ -12,6 +12,8 @@ pub mod forms;
 pub mod log;
 pub mod parts;
 #[cfg(feature = "redis")]
+pub mod ports;
+#[cfg(feature = "redis")]
 pub mod redis_server;
 
 use std::{

@@ -1,7 +1,6 @@
 //! Servers of the tests' own: in folders for temporary files, on free ports of the loopback.
 
 use std::{
-    net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -9,7 +8,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::log;
+use super::{log, ports::free_port};
 
 /// The programs to test with: Redis, and Valkey where `COUNTERSIGN_VALKEY` names it.
 pub(crate) fn programs() -> Vec<String> {
@@ -25,17 +24,6 @@ pub(crate) fn programs() -> Vec<String> {
         log::missing(test, &format!("`{program}` is not there"));
     }
     there
-}
-
-pub(crate) fn free_port() -> u16 {
-    // Room for the port of a cluster's bus, which is 10,000 higher.
-    loop {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        if port < 55_000 {
-            return port;
-        }
-    }
 }
 
 /// A server; it ends with this.

@@ -25,6 +25,8 @@ mod listening;
 mod packaged;
 mod peers;
 mod pictures;
+#[path = "../../../tests/common/ports.rs"]
+mod ports;
 mod probe;
 mod probe_bounds;
 mod probe_hostile;

@@ -99,7 +99,7 @@ fn strangers_on_an_open_route_leave_turns_for_verified_requests() {
     let session = Session::new();
     let (upstream, release) = Upstream::held_if(DONE, |seen| seen.head.starts_with("GET /open"));
     let settings = format!(
-        "address = \"{}\"\nrequests = 2\nconnect-timeout = 1",
+        "address = \"{}\"\nrequests = 2\nconnect-timeout = 3",
         upstream.url
     );
     configure_with(&session, &settings, KEYS);
@@ -255,7 +255,7 @@ fn a_stream_of_http2_is_had_before_the_claim() {
     let session = Session::new();
     let upstream = Http2Upstream::start(1);
     let settings = format!(
-        "address = \"{}\"\nhttp2 = true\nconnect-timeout = 2",
+        "address = \"{}\"\nhttp2 = true\nconnect-timeout = 4",
         upstream.url
     );
     configure_with(&session, &settings, KEYS);

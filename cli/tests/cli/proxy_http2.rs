@@ -219,10 +219,10 @@ fn answers_that_a_client_of_http2_does_not_take_hold_no_turn_of_the_server() {
     let upstream = Upstream::start(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ndone\r\n0\r\n\r\n",
     );
-    let bound = "requests = 4\nopen-requests = 4\nconnect-timeout = 1";
+    let bound = "requests = 4\nopen-requests = 4\nconnect-timeout = 2";
     let address = format!("address = \"{}\"\n{bound}", upstream.url);
     configure_with(&session, &address, "danger-open = true\n");
-    add(&session, "[limits]\nidle-deadline = 6\n");
+    add(&session, "[limits]\nidle-deadline = 2\n");
     let proxied = Proxied::of(&session);
     let address = proxied.listening.address();
     let mut greedy = TcpStream::connect(address).unwrap();

@@ -136,7 +136,7 @@ fn an_upstream_that_did_not_change_keeps_its_turns_and_connections_over_a_reload
         stream.write_all(DONE.as_bytes()).is_ok()
     });
     let settings =
-        |requests: u8| format!("requests = {requests}\nconnect-timeout = 1\nidle-timeout = 60\n");
+        |requests: u8| format!("requests = {requests}\nconnect-timeout = 3\nidle-timeout = 60\n");
     let address = format!("address = \"{}\"\n{}", upstream.url, settings(1));
     configure_with(&session, &address, KEYS);
     let mut proxied = Proxied::of(&session);

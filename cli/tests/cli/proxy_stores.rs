@@ -13,6 +13,7 @@ use std::{
 };
 
 use crate::{
+    ports::free_port,
     proxied::{DONE, KEYS, Proxied, administered, configure, edit, get, send, transfer},
     session::Session,
     upstream::Upstream,
@@ -175,9 +176,7 @@ impl Redis {
     }
 
     fn start(program: &str) -> Option<(Self, u16)> {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        let port = free_port();
         let child = Command::new(program)
             .args([
                 "--port",

@@ -450,9 +450,10 @@ async fn a_request_that_cannot_be_bound_is_not_sent() {
 
 #[tokio::test]
 async fn an_error_of_the_client_comes_as_it_is() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let origin = format!("http://{}/", listener.local_addr().unwrap());
-    drop(listener);
+    // It is bound and does not listen, so that nobody else has its port.
+    let silent = tokio::net::TcpSocket::new_v4().unwrap();
+    silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let origin = format!("http://{}/", silent.local_addr().unwrap());
     let client = client(&clock(), Protocol::Http1.client());
     let request = Request::get(&origin).body(full("")).unwrap();
     let error = client.oneshot(request).await.unwrap_err();

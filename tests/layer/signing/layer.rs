@@ -245,9 +245,10 @@ async fn a_body_that_breaks_off_is_not_sent_and_its_error_is_kept() {
 
 #[tokio::test]
 async fn an_error_of_the_client_comes_as_it_is() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let origin = format!("http://{}/", listener.local_addr().unwrap());
-    drop(listener);
+    // It is bound and does not listen, so that nobody else has its port.
+    let silent = tokio::net::TcpSocket::new_v4().unwrap();
+    silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let origin = format!("http://{}/", silent.local_addr().unwrap());
     let signer = Format::Rfc9421.signer(clock());
     let client = SignLayer::new(signer.clone()).layer(Protocol::Http1.client());
     let request = || Request::get(&origin).body(Empty::<Bytes>::new()).unwrap();

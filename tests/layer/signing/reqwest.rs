@@ -185,9 +185,10 @@ async fn a_body_at_hand_is_never_copied() {
 
 #[tokio::test]
 async fn an_error_of_the_client_comes_as_it_is() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let origin = format!("http://{}/", listener.local_addr().unwrap());
-    drop(listener);
+    // It is bound and does not listen, so that nobody else has its port.
+    let silent = tokio::net::TcpSocket::new_v4().unwrap();
+    silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let origin = format!("http://{}/", silent.local_addr().unwrap());
     let signer = Format::Rfc9421.signer(clock());
     let request = || client().get(&origin).build().unwrap();
     let plain = SignLayer::new(signer.clone()).layer(client());

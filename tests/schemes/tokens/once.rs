@@ -417,7 +417,7 @@ mod postgres {
             return;
         };
         let clock = ManualClock::at(SystemClock::default().now());
-        let limit = std::time::Duration::from_millis(500);
+        let limit = std::time::Duration::from_secs(3);
         let tokens = builder(&clock).in_transaction().store_timeout(limit);
         let tokens = tokens.build().unwrap();
         let token = tokens.issue(&confirm()).await.unwrap();

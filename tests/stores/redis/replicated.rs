@@ -15,7 +15,7 @@ use super::{
     resumes,
 };
 use crate::{
-    common::redis_server::{Server, free_port},
+    common::{ports::free_port, redis_server::Server},
     history::{Answer, Event, faults},
     race,
 };
@@ -143,7 +143,7 @@ async fn a27_a_failover_that_a_sentinel_makes_accepts_nothing_twice() {
 fn cluster(program: &str) -> Vec<Server> {
     let arguments = |server: usize| {
         let file = format!("nodes-{server}.state");
-        let own = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
+        let own = ["--cluster-enabled", "yes", "--cluster-node-timeout", "3000"];
         let own = own.into_iter().map(str::to_owned);
         let own = own.chain(["--cluster-config-file".to_owned(), file]);
         NONE.iter()
@@ -184,7 +184,7 @@ fn knows_of_six(server: &Server) -> bool {
     nodes.is_ok_and(|nodes| {
         nodes
             .lines()
-            .filter(|line| line.contains("connected"))
+            .filter(|line| line.contains(" connected") && !line.contains("handshake"))
             .count()
             == 6
     })
