@@ -185,11 +185,19 @@ async fn a56_an_inspection_that_was_asked_for_before_hides_no_reset() {
         let mut is_shown = false;
         // An inspection that comes too early, or misses a key of its own, shows nothing.
         for _ in 0..10 {
-            let server = Server::start(&program, NONE);
-            let store = open(&server.url()).await;
+            let clocks = Clocks::new();
+            let server = clocks.start(&program);
+            let store = Arc::new(open(&server.url()).await);
             let signed = now();
-            accept(&store, signed).await;
-            is_shown = reset_while_the_watch_waits(&server);
+            // All at once, so that the watch has not asked again by then.
+            let mut claims = JoinSet::new();
+            for nonce in 0..COUNT {
+                let store = Arc::clone(&store);
+                claims.spawn(async move { ask(&store, &live(nonce, signed)).await });
+            }
+            let new = claims.join_all().await;
+            assert!(new.iter().all(|answer| *answer == Ok(ClaimOutcome::New)));
+            is_shown = reset_while_the_watch_waits(&server, &clocks);
             if is_shown {
                 // The answer to the watch is read before anything is claimed.
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -204,7 +212,9 @@ async fn a56_an_inspection_that_was_asked_for_before_hides_no_reset() {
 
 /// Evicts, resets, and waits until the server has answered the watch, all while this process reads
 /// nothing. Tells whether the watch has seen nothing: it is the twin of what the steps must see.
-fn reset_while_the_watch_waits(server: &Server) -> bool {
+fn reset_while_the_watch_waits(server: &Server, clocks: &Clocks) -> bool {
+    // The second of the watch does not end before all is done.
+    clocks.set(-60);
     let mut connection = server.connection();
     let mut tell = |words: &[&str]| -> redis::Value {
         let mut command = redis::Cmd::new();
@@ -229,6 +239,7 @@ fn reset_while_the_watch_waits(server: &Server) -> bool {
     for _ in 0..known {
         record("watched");
     }
+    clocks.set(0);
     // A watch that had not asked before does not ask now, because this thread is its runtime's.
     let asked = Instant::now();
     while record("watched") == watched {
