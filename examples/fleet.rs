@@ -384,7 +384,7 @@ impl OwnRedis {
                 sleep(Duration::from_millis(20)).await;
             }
         };
-        timeout(Duration::from_secs(10), listens).await?;
+        timeout(Duration::from_secs(60), listens).await?;
         Ok(Some(Self {
             url: format!("redis://127.0.0.1:{port}"),
             _child: child,

@@ -360,9 +360,13 @@ macro_rules! phase {
         let accepted = send(&app).await?;
         $name::forge(pool).await?;
         let mut workers = Workers::start($database, is_naive)?;
-        while $name::jobs(pool).await? > 0 {
+        loop {
+            let left = $name::jobs(pool).await?;
+            if left == 0 {
+                break;
+            }
             sleep(Duration::from_millis(10)).await;
-            workers.kill_who_has_lived()?;
+            workers.kill_who_has_lived(left)?;
         }
         let killed = workers.end()?;
         let shipments = $name::shipments(pool).await?;
@@ -388,6 +392,9 @@ struct Workers {
     arguments: [String; 2],
     running: Vec<(Child, Instant)>,
     killed: usize,
+    life: Duration,
+    /// How many jobs were left when a worker was killed last.
+    left: i64,
 }
 
 impl Workers {
@@ -397,6 +404,8 @@ impl Workers {
             arguments: [how.to_owned(), database.to_owned()],
             running: Vec::new(),
             killed: 0,
+            life: LIFE,
+            left: i64::MAX,
         };
         for _ in 0..2 {
             let worker = workers.spawn()?;
@@ -410,11 +419,11 @@ impl Workers {
             .args(&self.arguments)
             .spawn()?;
         let part = u32::try_from(random() % 75)?;
-        let life = LIFE / 4 + LIFE * part / 100;
+        let life = self.life / 4 + self.life * part / 100;
         Ok((child, Instant::now() + life))
     }
 
-    fn kill_who_has_lived(&mut self) -> Result<(), AnyError> {
+    fn kill_who_has_lived(&mut self, left: i64) -> Result<(), AnyError> {
         for place in 0..self.running.len() {
             let Some((child, end)) = self.running.get_mut(place) else {
                 continue;
@@ -428,6 +437,13 @@ impl Workers {
             child.kill()?;
             child.wait()?;
             self.killed += 1;
+            // On a busy machine, a worker may not live long enough to do anything.
+            self.life = if left < self.left {
+                LIFE
+            } else {
+                self.life * 2
+            };
+            self.left = left;
             let next = self.spawn()?;
             if let Some(worker) = self.running.get_mut(place) {
                 *worker = next;

@@ -285,7 +285,7 @@ async fn settle(services: [&Service; 2]) -> Result<(), BoxError> {
             sleep(Duration::from_millis(1)).await;
         }
     };
-    timeout(Duration::from_secs(10), moved_on)
+    timeout(Duration::from_secs(60), moved_on)
         .await
         .map_err(|_| "a sender has stopped".into())
 }

@@ -104,14 +104,14 @@ fn an_end_under_load_loses_no_request_and_doubles_none() {
     let session = Session::new();
     let upstream = upstream();
     let proxied = Proxied::start(&session, &upstream, KEYS);
-    let requests = Signed::many(400);
+    let requests = Signed::many(600);
     let address = proxied.listening.address().to_owned();
     let answers = load(
         &address,
         &requests,
         || true,
         || {
-            upstream.wait_for(100);
+            upstream.wait_for(20);
             proxied.listening.signal("-TERM");
         },
     );
