@@ -17,7 +17,7 @@ use tokio::{
 use tower::limit::GlobalConcurrencyLimitLayer;
 
 use super::{
-    Answer, app, clock, count, done, effect, effects, layer, order, refused, replayed, run, send,
+    Answer, app, clock, done, effect, effects, layer, order, refused, replayed, run, send,
     transacting, unavailable,
 };
 use crate::common::database;
