@@ -12,29 +12,48 @@ use std::{
 };
 
 use countersign::{
+    Timestamp,
     error::{OpenError, StoreErrorKind},
     store::{ClaimOutcome, NonceStore, SqliteStore},
 };
 use sqlx::Connection as _;
 use tokio::task::JoinSet;
 
-use super::{ask, claim, folder, open, process, stranger};
+use super::{HOUR, SKEW, ask, claim, claim_by, folder, now, open, process, stranger};
 use crate::common::{assert_place, log, of_store};
 
 /// Some hundred pages.
 const ACCEPTED: u64 = 3000;
 
-async fn fill(path: &Path) -> SqliteStore {
-    let store = Arc::new(open(path).await);
+/// A duplicate has the signed time of its original: a later one may be beyond the fence of a store that
+/// knows that it has lost something.
+async fn ask_at(
+    store: Arc<SqliteStore>,
+    nonce: u64,
+    signed: Timestamp,
+) -> Result<ClaimOutcome, StoreErrorKind> {
+    let claim = claim_by("k", nonce, signed.saturating_add(HOUR)).signed(signed, SKEW);
+    store.claim(&claim).await.map_err(|error| error.kind())
+}
+
+/// Returns when all of the claims were signed, too.
+async fn fill(path: &Path) -> (SqliteStore, Timestamp) {
+    let (store, signed) = (Arc::new(open(path).await), now());
     let mut tasks = JoinSet::new();
     for nonce in 0..ACCEPTED {
-        let store = Arc::clone(&store);
-        tasks.spawn(async move { ask(&store, nonce).await });
+        tasks.spawn(ask_at(Arc::clone(&store), nonce, signed));
     }
     for answer in tasks.join_all().await {
         assert_eq!(answer, Ok(ClaimOutcome::New));
     }
-    Arc::into_inner(store).unwrap()
+    (Arc::into_inner(store).unwrap(), signed)
+}
+
+/// Fills a store, and closes it.
+async fn filled(path: &Path) -> Timestamp {
+    let (store, signed) = fill(path).await;
+    close(store, path).await;
+    signed
 }
 
 /// Closed by the store itself, once the last handle on it is gone.
@@ -47,8 +66,9 @@ async fn close(store: SqliteStore, path: &Path) {
 }
 
 /// None of what was accepted is accepted again; how many were refused with an error.
-async fn none_is_accepted_again(path: &Path) -> u64 {
-    let Ok(store) = SqliteStore::open(path).await else {
+async fn none_is_accepted_again(path: &Path, signed: Timestamp) -> u64 {
+    let patient = SqliteStore::builder().timeout(Duration::from_secs(60));
+    let Ok(store) = patient.open(path).await else {
         return ACCEPTED;
     };
     let store = Arc::new(store);
@@ -58,8 +78,7 @@ async fn none_is_accepted_again(path: &Path) -> u64 {
     for some in nonces.chunks(50) {
         let mut tasks = JoinSet::new();
         for nonce in some.iter().copied() {
-            let store = Arc::clone(&store);
-            tasks.spawn(async move { ask(&store, nonce).await });
+            tasks.spawn(ask_at(Arc::clone(&store), nonce, signed));
         }
         for answer in tasks.join_all().await {
             match answer {
@@ -137,7 +156,7 @@ async fn what_is_no_database_is_not_opened() {
 async fn tables_of_another_version_are_not_opened() {
     let folder = folder();
     let path = folder.path().join("nonces.db");
-    close(fill(&path).await, &path).await;
+    filled(&path).await;
     let mut stranger = stranger(&path).await;
     let later = "UPDATE countersign_store SET version = version + 1";
     sqlx::query(later).execute(&mut stranger).await.unwrap();
@@ -180,7 +199,7 @@ async fn a_check_finds_a_database_that_cannot_be_used() {
 async fn a_database_that_cannot_be_written_to_is_refused() {
     let folder = folder();
     let path = folder.path().join("nonces.db");
-    close(fill(&path).await, &path).await;
+    let signed = filled(&path).await;
     write_at(&path, 18, &[3]);
     let refused = match SqliteStore::open(&path).await {
         Ok(store) => store.claim(&claim(ACCEPTED)).await.unwrap_err(),
@@ -188,7 +207,7 @@ async fn a_database_that_cannot_be_written_to_is_refused() {
     };
     assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
     println!("{refused}: {:?}", std::error::Error::source(&refused));
-    none_is_accepted_again(&path).await;
+    none_is_accepted_again(&path, signed).await;
 }
 
 fn write_at(path: &Path, at: u64, bytes: &[u8]) {
@@ -201,7 +220,7 @@ fn write_at(path: &Path, at: u64, bytes: &[u8]) {
 async fn a_damaged_database_accepts_nothing_again() {
     let folder = folder();
     let path = folder.path().join("nonces.db");
-    close(fill(&path).await, &path).await;
+    let signed = filled(&path).await;
     let whole = fs::read(&path).unwrap();
     let page = 4096;
     let pages = whole.len() / page;
@@ -211,7 +230,7 @@ async fn a_damaged_database_accepts_nothing_again() {
         let bytes = if from % 2 == 0 { 0 } else { 0xff };
         damaged[from * page..(from + 1) * page].fill(bytes);
         fs::write(&path, damaged).unwrap();
-        let errors = none_is_accepted_again(&path).await;
+        let errors = none_is_accepted_again(&path, signed).await;
         assert!(errors > 0, "page {from} of {pages}: nothing noticed");
         let _ = fs::remove_file(path.with_extension("db-wal"));
         let _ = fs::remove_file(path.with_extension("db-shm"));
@@ -222,11 +241,11 @@ async fn a_damaged_database_accepts_nothing_again() {
 async fn a_database_that_was_cut_off_accepts_nothing_again() {
     let folder = folder();
     let path = folder.path().join("nonces.db");
-    close(fill(&path).await, &path).await;
+    let signed = filled(&path).await;
     let whole = fs::read(&path).unwrap();
     for len in [whole.len() - 4096, whole.len() / 2, 4096, 100, 1, 0] {
         fs::write(&path, &whole[..len]).unwrap();
-        let errors = none_is_accepted_again(&path).await;
+        let errors = none_is_accepted_again(&path, signed).await;
         assert!(
             errors > 0,
             "{len} of {} bytes: nothing noticed",
@@ -242,7 +261,7 @@ async fn a_database_that_was_cut_off_accepts_nothing_again() {
 async fn a_write_that_was_torn_takes_nothing_along() {
     let folder = folder();
     let path = folder.path().join("nonces.db");
-    let store = fill(&path).await;
+    let (store, signed) = fill(&path).await;
     let log = path.with_extension("db-wal");
     let (database, log) = (fs::read(&path).unwrap(), fs::read(log).unwrap());
     assert!(
@@ -262,7 +281,7 @@ async fn a_write_that_was_torn_takes_nothing_along() {
         let path = copy.path().join("nonces.db");
         fs::write(&path, &database).unwrap();
         fs::write(path.with_extension("db-wal"), [log.clone(), torn].concat()).unwrap();
-        let errors = none_is_accepted_again(&path).await;
+        let errors = none_is_accepted_again(&path, signed).await;
         assert_eq!(errors, 0, "all is known");
     }
     drop(store);
@@ -274,7 +293,7 @@ async fn a_write_that_was_torn_takes_nothing_along() {
 async fn a_log_that_lost_what_was_acknowledged_is_found_out() {
     let folder = folder();
     let path = folder.path().join("nonces.db");
-    let store = fill(&path).await;
+    let (store, signed) = fill(&path).await;
     let (log, mark) = (
         path.with_extension("db-wal"),
         path.with_extension("db-mark"),
@@ -292,7 +311,7 @@ async fn a_log_that_lost_what_was_acknowledged_is_found_out() {
             if knows_mark {
                 fs::copy(&mark, path.with_extension("db-mark")).unwrap();
                 assert!(
-                    none_is_accepted_again(&path).await > 0,
+                    none_is_accepted_again(&path, signed).await > 0,
                     "{} bytes",
                     log.len()
                 );
