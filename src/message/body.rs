@@ -152,3 +152,29 @@ impl BodyForm {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise the budget for bodies would know of less than is in memory.
+    #[test]
+    fn a_form_takes_up_what_each_of_its_buffers_has() {
+        let body = Bytes::from_static(b"as received");
+        let made = |len| Bytes::from(vec![0; len]);
+        let beside = |signed: &Bytes, given: &Bytes| {
+            let formed = Formed {
+                signed: signed.clone(),
+                given: given.clone(),
+                uncovered: None,
+            };
+            formed.len_beside(&body)
+        };
+        let (one, other) = (made(3), made(5));
+        assert_eq!(beside(&body, &body), 0);
+        assert_eq!(beside(&one, &one), 3);
+        assert_eq!(beside(&one, &body), 3);
+        assert_eq!(beside(&body, &other), 5);
+        assert_eq!(beside(&one, &other), 8);
+    }
+}

@@ -177,3 +177,100 @@ fn body_not_covered() -> Fault {
         "the signature covers no body, and there is one",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        clock::Timestamp,
+        key::{KeySet, MacAlgorithm, Secret},
+        message::{Message, Part},
+        proof::candidate::Parameters,
+    };
+
+    const BODY: Bytes = Bytes::from_static(b"{}");
+
+    fn message(nonce: &str) -> Message {
+        let mut message = Message::default();
+        message.part(Part::Nonce, nonce);
+        message
+    }
+
+    /// The message with the body behind it.
+    fn before_body(nonce: &str) -> Message {
+        let mut message = message(nonce);
+        message.body(BodyForm::Raw);
+        message
+    }
+
+    /// A signature that claims `message`, with the MAC of `signed`.
+    fn signature(message: Message, signed: &Message) -> Signature<'static> {
+        let secret = Secret::new("a secret of 23 bytes...").unwrap();
+        let mut signature = Signature {
+            parameters: Parameters {
+                key_id: "k".into(),
+                signed_at: None,
+                expires_at: None,
+                nonce: None,
+                delivery_id: None,
+            },
+            message,
+            mac: HashOutput::new(&[]),
+            other_macs: Vec::new(),
+            keys: Arc::new(KeySet::new("k").unwrap().with(secret)),
+            algorithm: MacAlgorithm::HmacSha256,
+            admitted_at: Timestamp::EPOCH,
+        };
+        let mut mac = signature
+            .secrets()
+            .next()
+            .unwrap()
+            .start(signature.algorithm);
+        signed.feed(&BODY, |bytes| mac.update(bytes));
+        signature.mac = mac.finish();
+        signature
+    }
+
+    /// Returns which of these signatures account for the body.
+    fn accounts(signatures: &[Signature<'_>]) -> Vec<bool> {
+        let mut fed = Fed::new(signatures);
+        if !matches!(fed, Fed::NoBody) {
+            fed.update(&BODY).unwrap();
+        }
+        let body = match fed {
+            Fed::NoBody => Bytes::new(),
+            _ => BODY,
+        };
+        let arrived = Arrived {
+            fed: &fed,
+            body: &body,
+            signed: &body,
+        };
+        let each = signatures.iter().enumerate();
+        each.map(|(index, signature)| arrived.check(index, signature).is_ok())
+            .collect()
+    }
+
+    /// The body is fed to the MAC of the first signature. Were that compared with the second one, an
+    /// observer could put any nonce beside the MAC of a genuine request.
+    #[test]
+    fn the_mac_of_one_signature_proves_no_other_message() {
+        let genuine = |nonce| signature(before_body(nonce), &before_body(nonce));
+        let forged = signature(before_body("2"), &before_body("1"));
+        assert_eq!(accounts(&[genuine("1"), forged]), [true, false]);
+        assert_eq!(accounts(&[genuine("1"), genuine("2")]), [true, true]);
+    }
+
+    /// A value that this side must supply is missing: nobody can have signed what is there.
+    #[test]
+    fn a_message_without_its_supplied_value_proves_no_body() {
+        for form in [message, before_body] {
+            let mut open = form("1");
+            open.leave_open();
+            assert_eq!(accounts(&[signature(form("1"), &form("1"))]), [true]);
+            assert_eq!(accounts(&[signature(open, &form("1"))]), [false]);
+        }
+    }
+}

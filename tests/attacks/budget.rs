@@ -1,6 +1,8 @@
 //! Row 51: strangers who name the one fixed key of a preset use up the memory for bodies.
 
 use std::{
+    fmt::Debug,
+    pin::Pin,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -8,12 +10,12 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use countersign::{
-    KeyStore, RejectionKind, Signer, Verifier,
+    KeyStore, Rejection, RejectionKind, Signer, Verifier,
     key::KeyFuture,
     request::VerifierBuilder,
     scheme::Scheme,
     store::StoreFuture,
-    webhooks::{Mailgun, Twilio},
+    webhooks::{Mailgun, Slack, Twilio},
 };
 use http::Request;
 use http_body_util::Full;
@@ -25,7 +27,10 @@ use tokio::{
 };
 
 use crate::{
-    common::{self, KEY, SECRET},
+    common::{
+        self, KEY, SECRET,
+        parts::{Script, Step},
+    },
     limits::{NO_BUDGET, believes_what_is_declared},
     subject::{OK, Target, WEBHOOK, to_wire},
 };
@@ -151,14 +156,19 @@ fn verifier(scheme: impl Scheme) -> VerifierBuilder<Verifier> {
 /// the others were refused for want of room.
 fn waiting(verifier: &Verifier, request: &http::Request<Bytes>, copies: usize) -> usize {
     let (head, body) = request.clone().into_parts();
-    let mut verifying: Vec<_> = (0..copies)
-        .map(|_| Box::pin(verifier.verify(&head, Full::new(body.clone()))))
-        .collect();
+    let verify = || Box::pin(verifier.verify(&head, Full::new(body.clone())));
+    still_waiting((0..copies).map(|_| verify()).collect())
+}
+
+/// Returns how many of these wait when all of them have been begun.
+fn still_waiting<T: Debug>(
+    mut verifying: Vec<impl Future<Output = Result<T, Rejection>> + Unpin>,
+) -> usize {
     // Once more, for those that gave way to a later one.
     for _ in 0..2 {
         verifying.retain_mut(|verifying| {
             let mut cx = Context::from_waker(Waker::noop());
-            let Poll::Ready(refused) = verifying.as_mut().poll(&mut cx) else {
+            let Poll::Ready(refused) = Pin::new(verifying).poll(&mut cx) else {
                 return true;
             };
             let refused = refused.unwrap_err().kind();
@@ -204,4 +214,21 @@ fn a51_bodies_that_wait_for_their_turn_are_counted() {
         assert_eq!(waiting(&verifier, &request.unwrap(), turns + 20), turns + 2);
     });
     drop(go_on);
+}
+
+/// Without a signature, and all but its end is there.
+#[tokio::test]
+async fn a51_questions_of_strangers_are_counted() {
+    const LEN: usize = 1000;
+    let slack = Slack::new().answer_ssl_check_at("/hook").unwrap();
+    let verifier = verifier(slack).secret(SECRET);
+    let verifier = verifier.max_body_bytes(2 * LEN).body_budget_bytes(16 * LEN);
+    let verifier = verifier.build().unwrap();
+    let head = Request::post("/hook").header("content-type", "application/x-www-form-urlencoded");
+    let (head, ()) = head.body(()).unwrap().into_parts();
+    let question = || Script::new([Step::Data("x".repeat(LEN).into()), Step::Hangs]);
+    let ask = || Box::pin(verifier.handshake_in_body(&head, question()));
+    // They are of one key: nobody's.
+    assert_eq!(still_waiting((0..4).map(|_| ask()).collect()), 4);
+    assert_eq!(still_waiting((0..100).map(|_| ask()).collect()), 4);
 }

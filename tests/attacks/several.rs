@@ -21,7 +21,11 @@ use countersign::{
 use http::{HeaderMap, Request, StatusCode};
 use tower::ServiceExt as _;
 
-use crate::common::{self, Effects, KEY, ORIGIN, OTHER_KEY, OTHER_SECRET, SECRET};
+use crate::common::{
+    self, Effects, KEY, ORIGIN, OTHER_KEY, OTHER_SECRET, SECRET,
+    log::Log,
+    parts::{Asked, Fault, FaultyStore},
+};
 
 /// The headers of the one scheme, and of the other.
 const NEW: &[&str] = &["signature", "signature-input"];
@@ -216,8 +220,10 @@ async fn with_one_nonce_under_one_key_id_each_alone_is_the_same_request() {
             [&old, &new, &both],
         ] {
             let served = serve();
-            for request in order {
-                served.send(request).await;
+            let [first, others @ ..] = order;
+            assert_eq!(served.send(first).await, 200, "{processing:?}");
+            for request in others {
+                assert_eq!(served.send(request).await, 409, "{processing:?}");
             }
             assert_eq!(served.effects.count(), 1, "{processing:?}");
         }
@@ -338,6 +344,30 @@ async fn a_lease_on_two_signatures_is_released_and_completed_as_one() {
     assert_eq!(answers(StatusCode::OK, &both).await, 200);
     for alone in [without(&both, OLD), without(&both, NEW)] {
         assert_eq!(answers(StatusCode::OK, &alone).await, 409);
+    }
+}
+
+/// The next try is about the signature that is left: each is completed once.
+#[tokio::test(start_paused = true)]
+async fn a_completion_that_fails_between_two_signatures_goes_on_with_the_other() {
+    let log = Log::captured();
+    let clock = common::clock();
+    let lease = Duration::from_secs(30);
+    let store = FaultyStore::around(common::store(&clock));
+    store.fault(Asked::Complete, Fault::Takes(Duration::ZERO));
+    store.fault(Asked::Complete, Fault::Fails);
+    let layer = accepts_unrelated(&clock).store(store.clone());
+    let layer = layer.processing(Processing::Retryable { lease });
+    let layer = layer.build().unwrap();
+    let both = both(&clock, OTHER_KEY);
+    let ok = || post(async |_: VerifiedPayload| StatusCode::OK);
+    assert_eq!(answer(&layer, ok(), &both).await, 200);
+    tokio::time::sleep(lease).await;
+    assert_eq!(store.times(Asked::Complete), 3);
+    assert!(log.text().contains("trying again"));
+    assert!(!log.text().contains("was lost"), "{log:?}");
+    for alone in [without(&both, OLD), without(&both, NEW)] {
+        assert_eq!(answer(&layer, ok(), &alone).await, 409);
     }
 }
 

@@ -388,6 +388,20 @@ fn a45_the_fixed_key_of_two_presets_is_one_only_if_its_name_is() {
     let other = ConfigErrorKind::OtherSecrets("shop".into(), "stripe".into());
     assert_eq!(kind(built(Stripe::new(), two)), Some(other));
     assert_eq!(kind(built(Stripe::new().key_id("stripe-2"), two)), None);
+
+    // In rings too, of which each layer uses its own key alone.
+    let of_ring = |own: &str, secrets: [&str; 2]| {
+        let keys = KeyRing::new().with("a", secrets[0]).unwrap();
+        let keys = keys.with("b", secrets[1]).unwrap();
+        let layer = VerifyLayer::builder(Stripe::new().key_id(own)).keys(keys);
+        let layer = layer.store(Arc::clone(&store)).clock(clock.clone());
+        layer.namespace("rings").build()
+    };
+    let three = "the secret of number three";
+    let _first = of_ring("a", [one, two]).unwrap();
+    assert_eq!(kind(of_ring("b", [one, three])), None);
+    let other = ConfigErrorKind::OtherSecrets("rings".into(), "a".into());
+    assert_eq!(kind(of_ring("a", [three, two])), Some(other));
 }
 
 #[test]
@@ -458,6 +472,12 @@ fn a45_handlers_transactions_have_one_holder_for_one_name() {
     let database = |secret| on("a45 transactions", secret).store(On("a database", store()));
     assert_eq!(kind(database(one).build()), None);
     assert_eq!(kind(database(two).build()), other("a45 transactions"));
+    let shorter = database(one).max_age(SECOND * 30);
+    assert_eq!(
+        kind(shorter.build()),
+        None,
+        "it remembers for as long as the others"
+    );
     let memory = on("a45 transactions", two).store(store());
     assert_eq!(kind(memory.build()), None, "no handler records there");
     drop(first);
@@ -543,6 +563,39 @@ async fn a45_answers_of_one_namespace_have_one_holder_for_one_name() {
         "no answer of another's"
     );
     assert_eq!(served(apart, two).await, (200, 1), "the twin");
+}
+
+/// Two layers each have a store of their own on one database, and the pool of a layer that is gone is
+/// closed.
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn a45_a_layer_on_the_same_database_keeps_no_store_of_another_layer() {
+    use countersign::store::SqliteAnswers;
+    use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
+
+    let clock = common::clock();
+    let folder = tempfile::tempdir().unwrap();
+    let opened = async || {
+        let file = SqliteConnectOptions::new().filename(folder.path().join("answers.db"));
+        let file = file.create_if_missing(true).pragma("journal_mode", "wal");
+        let pool = SqlitePool::connect_with(file).await.unwrap();
+        SqliteAnswers::migrate(&pool).await.unwrap();
+        Arc::new(SqliteAnswers::open(pool).await.unwrap())
+    };
+    let answering = |store: Arc<SqliteAnswers>| {
+        let answers = IdempotencyLayer::new(store);
+        let layer = VerifyLayer::builder(HttpMessageSignatures::default());
+        let layer = layer.public_origin(common::ORIGIN).keys(common::keys());
+        let layer = layer.clock(clock.clone()).store(common::store(&clock));
+        layer.answer_duplicates_from(&answers).build().unwrap()
+    };
+    let (first, second) = (opened().await, opened().await);
+    let left = Arc::downgrade(&first);
+    let first = answering(first);
+    let _second = answering(second);
+    assert_eq!(left.strong_count(), 1);
+    drop(first);
+    assert_eq!(left.strong_count(), 0);
 }
 
 #[test]

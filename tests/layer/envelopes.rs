@@ -211,13 +211,17 @@ async fn a_duplicate_in_an_envelope_extends_the_record_of_its_event() {
     let router = Router::new().route("/orders", post(door));
     let router = router.layer(layer).with_state(app.clone());
     let now = SystemClock::default().now();
-    for age in [60, 20] {
+    let events = [60, 20].map(|age| {
         let clock = ManualClock::at(now.saturating_sub(age * SECOND));
-        let signer = Signer::new(scheme.clone(), KEY, SECRET)
+        let signer = Signer::new(scheme.clone(), KEY, SECRET).unwrap();
+        let request = request("POST", "/orders", "{}");
+        signer
+            .clock(clock)
+            .sign_with_nonce(request, "event-1")
             .unwrap()
-            .clock(clock);
-        let event = signer.sign_with_nonce(request("POST", "/orders", "{}"), "event-1");
-        assert_eq!(send(&router, &event.unwrap(), false).await, 202);
+    });
+    for event in &events {
+        assert_eq!(send(&router, event, false).await, 202);
     }
     let deadline = async || -> i64 {
         let deadline = "SELECT max(deadline) FROM countersign_nonce";
@@ -230,4 +234,6 @@ async fn a_duplicate_in_an_envelope_extends_the_record_of_its_event() {
     *app.queue.lock().unwrap() = vec![duplicate];
     assert_eq!(app.work().await, ["envelope_used"]);
     assert_eq!(deadline().await, before + 40_000);
+    // The door finds that record, which has the place of the request: no signature covers its path.
+    assert_eq!(send(&router, &events[1], true).await, 409);
 }

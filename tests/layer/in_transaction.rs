@@ -858,13 +858,9 @@ async fn a_server_that_needs_a_longer_memory_is_refused_until_it_is_made() {
     assert_eq!(count(&pool, kept).await, 1);
 }
 
-#[tokio::test]
-async fn a_duplicate_of_an_event_extends_its_record() {
-    let Some(pool) = pool("events").await else {
-        return;
-    };
-    let clock = clock();
-    let scheme = HeaderScheme::builder("x-signature")
+/// A scheme whose senders repeat an event under the same id, signed again.
+fn events() -> HeaderScheme {
+    HeaderScheme::builder("x-signature")
         .fixed_key_id(common::KEY)
         .time("x-timestamp")
         .event_id("x-event-id")
@@ -876,26 +872,42 @@ async fn a_duplicate_of_an_event_extends_its_record() {
             Part::Body,
         ]))
         .build()
-        .unwrap();
-    let layer = VerifyLayer::builder(scheme.clone())
+        .unwrap()
+}
+
+fn events_layer(clock: &ManualClock) -> VerifyLayer {
+    VerifyLayer::builder(events())
         .keys(keys())
         .clock(clock.clone())
-        .processing(Processing::InTransaction);
-    let app = transacting(&pool, layer.build().unwrap());
-    let signer = Signer::new(scheme, common::KEY, common::SECRET)
+        .processing(Processing::InTransaction)
+        .build()
         .unwrap()
-        .clock(clock.clone());
-    let event = || {
-        signer
-            .sign_with_nonce(request("POST", "/orders", "{}"), "event-1")
-            .unwrap()
+}
+
+/// One event, signed now.
+fn event(clock: &ManualClock) -> Request<String> {
+    let signer = Signer::new(events(), common::KEY, common::SECRET).unwrap();
+    let signer = signer.clock(clock.clone());
+    let request = request("POST", "/orders", "{}");
+    signer.sign_with_nonce(request, "event-1").unwrap()
+}
+
+async fn latest_deadline(pool: &PgPool) -> i64 {
+    count(pool, "SELECT max(deadline_ms) FROM countersign_nonces").await
+}
+
+#[tokio::test]
+async fn a_duplicate_of_an_event_extends_its_record() {
+    let Some(pool) = pool("events").await else {
+        return;
     };
-    assert_eq!(send(&app, &event()).await, done());
-    let deadline = "SELECT max(deadline_ms) FROM countersign_nonces";
-    let before = count(&pool, deadline).await;
+    let clock = clock();
+    let app = transacting(&pool, events_layer(&clock));
+    assert_eq!(send(&app, &event(&clock)).await, done());
+    let before = latest_deadline(&pool).await;
     clock.advance(Duration::from_secs(4));
-    assert_eq!(send(&app, &event()).await, replayed());
-    assert_eq!(count(&pool, deadline).await, before + 4000);
+    assert_eq!(send(&app, &event(&clock)).await, replayed());
+    assert_eq!(latest_deadline(&pool).await, before + 4000);
     assert_eq!((effects(&pool).await, nonces(&pool).await), (1, 1));
 }
 
@@ -1212,6 +1224,22 @@ async fn what_was_signed_before_the_tables_were_made_may_have_been_used() {
     let after = order(&clock);
     assert_eq!(send(&app, &before).await, refused(503, "sign_again"));
     assert_eq!(send(&app, &after).await, done());
+}
+
+/// A fence that is rolled back with its request would have to be found to be missing by each one.
+#[tokio::test]
+async fn a_database_that_was_put_back_is_fenced_by_the_request_that_finds_it() {
+    let Some(pool) = pool("a fence is kept").await else {
+        return;
+    };
+    let ended = "UPDATE countersign_store SET timeline = 'that ended', written_by = DEFAULT";
+    sqlx::raw_sql(ended).execute(&pool).await.unwrap();
+    let fences = async || count(&pool, "SELECT count(*) FROM countersign_store").await;
+    assert_eq!(fences().await, 1);
+    let clock = clock();
+    let app = transacting(&pool, layer(&clock).build().unwrap());
+    assert_eq!(send(&app, &order(&clock)).await, refused(503, "sign_again"));
+    assert_eq!((fences().await, effects(&pool).await), (2, 0));
 }
 
 /// A database of SQLite in memory, and one connection: a transaction at a time.

@@ -865,17 +865,29 @@ fn a_configuration_that_would_not_be_safe_is_refused_and_says_what_to_do() {
 
 #[test]
 fn a_store_that_forgets_is_warned_of_where_that_reopens_requests() {
-    let forgets = || MemoryStore::new();
-    let warned = |scheme: HeaderScheme, durable: bool| {
+    fn warned_of(scheme: &HeaderScheme, store: impl NonceStore) -> bool {
         let log = Log::captured();
-        let builder = Verifier::builder(scheme).keys(keys()).public_origin(ORIGIN);
-        if durable {
-            builder.store(Durable { leases: false }).build().unwrap();
-        } else {
-            builder.store(forgets()).build().unwrap();
-        }
+        let builder = Verifier::builder(scheme.clone()).keys(keys());
+        builder.public_origin(ORIGIN).store(store).build().unwrap();
         let text = log.text();
         text.contains("WARN") && text.contains("the store forgets on restart")
+    }
+    let warned = |scheme: HeaderScheme, durable: bool| {
+        let [alone, shared] = if durable {
+            let store = || Durable { leases: false };
+            [
+                warned_of(&scheme, store()),
+                warned_of(&scheme, Arc::new(store())),
+            ]
+        } else {
+            let store = MemoryStore::new;
+            [
+                warned_of(&scheme, store()),
+                warned_of(&scheme, Arc::new(store())),
+            ]
+        };
+        assert_eq!(alone, shared, "a store is what it is, whoever else has it");
+        alone
     };
     assert!(warned(without_time(days(1)), false));
     assert!(warned(events(days(1)), false));

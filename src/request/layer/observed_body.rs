@@ -177,6 +177,17 @@ mod tests {
                 Ok(Frame::data(Bytes::from(vec![left.to_le_bytes()[0]])))
             }))
         }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.0 as u64)
+        }
+    }
+
+    /// A verifier refuses a body that is declared too long before it reads any of it.
+    #[test]
+    fn a_body_that_is_looked_at_is_as_long_as_it_says() {
+        let observing = Observing::new(OneByOne(9));
+        assert_eq!(observing.looked_at().size_hint().exact(), Some(9));
     }
 
     /// A frame for each byte of a stranger's would take a hundred times the limit of a body.

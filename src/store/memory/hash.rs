@@ -89,3 +89,24 @@ impl Blocks {
 pub(super) fn scale(hash: u64, n: usize) -> usize {
     ((u128::from(hash) * n as u128) >> 64) as usize
 }
+
+#[cfg(all(test, not(countersign_loom)))]
+mod tests {
+    use super::*;
+    use crate::{Timestamp, key::KeyId, once::Nonce, once::NonceKind};
+
+    /// Whoever knew the key could sign two requests that meet, so that a genuine one is refused.
+    #[test]
+    fn nobody_knows_how_a_store_hashes() {
+        let nonce = Nonce::new(NonceKind::Covered, "n");
+        let key_id = KeyId::new("k").unwrap();
+        let claim = Claim::new("tests".into(), key_id, nonce, Timestamp::MAX);
+        let hashed = |hasher: Hasher| {
+            let hashed = hasher.hash(&claim);
+            (hashed.owner, hashed.shard, hashed.fingerprint)
+        };
+        let one = Hasher::new();
+        assert_eq!(hashed(one), hashed(one));
+        assert_ne!(hashed(one), hashed(Hasher::new()));
+    }
+}

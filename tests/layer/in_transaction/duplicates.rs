@@ -1,6 +1,6 @@
 //! Row 57: duplicates of a request whose transaction takes long hold up nobody else.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use countersign::{
     PendingPayload, Processing, Signer, VerifyLayer,
@@ -17,8 +17,8 @@ use tokio::{
 use tower::limit::GlobalConcurrencyLimitLayer;
 
 use super::{
-    Answer, app, clock, done, effect, effects, layer, order, refused, replayed, run, send,
-    transacting, unavailable,
+    Answer, app, clock, done, effect, effects, event, events_layer, is_pending, latest_deadline,
+    layer, nonces, order, refused, replayed, run, send, transacting, unavailable,
 };
 use crate::common::database;
 
@@ -109,6 +109,27 @@ async fn a57_duplicates_in_one_process_wait_without_a_connection() {
     assert_eq!(first.await.unwrap(), done());
     assert_eq!(late.await.unwrap(), replayed());
     assert_eq!(effects(&pool).await, 6);
+}
+
+/// It finds out in this process that the event was used, and still keeps its promise to the record.
+#[tokio::test]
+async fn a_duplicate_that_waited_for_its_turn_extends_the_record_of_its_event() {
+    let Some(pool) = pool("a duplicate of an event waits", 2).await else {
+        return;
+    };
+    let clock = clock();
+    let long = Long::on(&pool, events_layer(&clock));
+    let first = long.begin(&event(&clock)).await;
+    clock.advance(Duration::from_secs(4));
+    let later = event(&clock);
+    let mut duplicate = pin!(send(&long.app, &later));
+    assert!(is_pending(&mut duplicate).await);
+    long.go_on.notify_one();
+    assert_eq!(first.await.unwrap(), done());
+    let before = latest_deadline(&pool).await;
+    assert_eq!(duplicate.await, replayed());
+    assert_eq!(latest_deadline(&pool).await, before + 4000);
+    assert_eq!((effects(&pool).await, nonces(&pool).await), (1, 1));
 }
 
 const WEBHOOK_SECRET: &str = "the webhook secret of the tests";

@@ -438,14 +438,21 @@ async fn a_request_that_no_response_could_be_bound_to_is_refused_first() {
 async fn a_request_that_cannot_be_bound_is_not_sent() {
     let clock = clock();
     let server = Server::start(&clock).await;
+    let sent = Effects::default();
+    let client = service_fn(|request: Request<Full<Bytes>>| {
+        sent.happened();
+        Protocol::Http1.client().oneshot(request)
+    });
     let verifier = response_verifier(&clock).build().unwrap();
-    let verifying = VerifyResponseLayer::new(verifier).layer(Protocol::Http1.client());
+    let verifying = VerifyResponseLayer::new(verifier).layer(client);
     let mut request = server.request("POST", "/echo", "{}");
+    assert!(verifying.clone().oneshot(request.clone()).await.is_ok());
     request
         .headers_mut()
         .append("host", "a.example".parse().unwrap());
     let error = verifying.oneshot(request).await.unwrap_err();
     assert_eq!(kind(error), RequestNotBindable);
+    assert_eq!(sent.count(), 1);
 }
 
 #[tokio::test]
