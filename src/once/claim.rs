@@ -416,6 +416,18 @@ mod tests {
         }
     }
 
+    /// A nonce that is sent again is a replay, whatever time it is signed at.
+    #[test]
+    fn only_the_record_of_an_event_is_extended() {
+        let extended = |kind| {
+            let nonce = Nonce::new(kind, "n");
+            let key_id = KeyId::new("k").unwrap();
+            Claim::new("tests".into(), key_id, nonce, Timestamp::MAX).extends()
+        };
+        assert!(extended(NonceKind::Event));
+        assert!(!extended(NonceKind::Covered) && !extended(NonceKind::Digest));
+    }
+
     #[test]
     fn attempts_are_unique() {
         let ids: HashSet<_> = (0..1000).map(|_| AttemptId::next().to_bytes()).collect();

@@ -70,23 +70,6 @@ fn a_body_that_is_alone_passes_whatever_its_canonical_form_takes_up() {
     assert!(budget.verified_by_key().is_empty());
 }
 
-/// If it were refused, it would be refused for ever.
-#[test]
-fn the_only_body_of_a_key_passes_whatever_the_share_of_a_key() {
-    let budget = budget();
-    let mut other = waiting(&budget, 1, "b");
-    other.complete();
-    other.verified("b").unwrap();
-    let larger_than_a_share = || {
-        let mut charge = waiting(&budget, 64 * KIB, "a");
-        charge.complete();
-        charge.add(budget.share_of_a_key, "a").unwrap();
-        charge.verified("a").map(|()| charge)
-    };
-    let _only = larger_than_a_share().unwrap();
-    larger_than_a_share().unwrap_err();
-}
-
 #[test]
 fn verifiers_that_share_a_budget_share_its_room_and_no_key() {
     let shared = BodyBudget::new(TOTAL);

@@ -467,6 +467,12 @@ async fn each_request_has_one_span_with_the_fields_that_are_documented() {
     let fields = "countersign.verify{namespace=\"payments\" outcome=\"signature_missing\"}";
     assert!(spans[0].contains(fields), "{spans:?}");
 
+    let altered = common::signed(&clock, "POST", "/", "{}").map(|_| Body::from("[]"));
+    let spans = spans_of(altered).await;
+    let fields = "countersign.verify{namespace=\"payments\" key_id=\"partner-1\" body_bytes=2 \
+                  outcome=\"signature_invalid\"}";
+    assert!(spans[0].contains(fields), "{spans:?}");
+
     // The key id of a stranger is no key of ours.
     let mut unknown = common::signed(&clock, "POST", "/", "{}");
     let key = "stranger".parse().unwrap();

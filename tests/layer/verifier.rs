@@ -812,6 +812,10 @@ fn a_configuration_that_would_not_be_safe_is_refused_and_says_what_to_do() {
             "clocks that agree",
             with(&|b| b.clock_difference(Duration::ZERO)),
         ),
+        (
+            "clocks an hour apart",
+            with(&|b| b.clock_difference(Duration::from_secs(3600))),
+        ),
         ("a fast store", with(&|b| b.store_timeout(millis(1)))),
         (
             "a fast inner service",

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
     use crate::{Timestamp, key::KeyId, once::Nonce, once::NonceKind};
 
-    /// Whoever knew the key could sign two requests that meet, so that a genuine one is refused.
+    /// An attacker who knew the key could find a request that meets a genuine one, which is then refused.
     #[test]
     fn nobody_knows_how_a_store_hashes() {
         let nonce = Nonce::new(NonceKind::Covered, "n");

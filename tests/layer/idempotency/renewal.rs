@@ -303,6 +303,7 @@ async fn an_answer_that_was_rolled_back_does_not_leave_because_another_attempt_h
             let store = Arc::clone(&store);
             async move |Extension(claimed): Extension<Claimed>, pending: PendingAnswer| {
                 let claim = claimed.0.lock().unwrap().clone().unwrap();
+                assert_eq!(claim.namespace(), "default");
                 if commits {
                     let mut transaction = Committed(store);
                     return pending

@@ -108,6 +108,10 @@ async fn a_locked_database_refuses_and_records_nothing() {
         assert_eq!(ask(&store, nonce).await, Err(StoreErrorKind::Unavailable));
         assert!(start.elapsed() < 10 * wait, "the wait has a bound");
     }
+    // No mistake of the configuration: it may be opened later.
+    let opened = SqliteStore::builder().timeout(wait).open(&path).await;
+    let refused = of_store(opened.unwrap_err());
+    assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
     lock.rollback().await.unwrap();
 
     assert_eq!(ask(&store, 1).await, Ok(ClaimOutcome::Replayed));
