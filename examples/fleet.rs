@@ -145,7 +145,7 @@ async fn show(url: &str) -> Result<ExitCode, AnyError> {
     let first = orders(0..REQUESTS)?;
     let at_once = send(client.clone(), first.clone(), places(&fleet), None).await;
     at_once.print(&format!(
-        "{REQUESTS} signed requests, {COPIES} copies of each to every process, all at once"
+        "{REQUESTS} signed requests, each sent {COPIES} times to every process, all at once"
     ));
     let later = send(client.clone(), first.clone(), places(&fleet), None).await;
     later.print("The same requests again");

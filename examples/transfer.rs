@@ -1,4 +1,4 @@
-//! A ledger that is hammered with copies, races and stale versions, and whose money adds up: beside
+//! A ledger that is hammered with duplicates, races and stale versions, and whose money adds up: beside
 //! one without signatures, transactions and versions, in which it does not.
 //!
 //! On SQLite, in a temporary file:
@@ -407,7 +407,7 @@ async fn hammer(app: Router, signer: Option<&Arc<Signer>>) -> Result<bool, AnyEr
     }
     let count = |count: &AtomicU64| count.load(Ordering::SeqCst);
     println!(
-        "\n  {} requests sent, {} transfers made, {} copies refused, {} stale versions refused.",
+        "\n  {} requests sent, {} transfers made, {} duplicates refused, {} stale versions refused.",
         count(&tally.sent),
         count(&tally.made),
         count(&tally.copies_refused),

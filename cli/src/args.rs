@@ -33,8 +33,8 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  the request is verified, or the command has done what it was asked for
   1  the request is refused, or the command has found something
-  2  the command line, a file or a secret is wrong
-  3  the network, a file or another program failed";
+  2  the command line, or what a file or a secret holds, is wrong
+  3  the network or another program failed, or a file cannot be read or written";
 
 /// Signs, verifies and explains HMAC-signed HTTP requests.
 ///

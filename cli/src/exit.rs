@@ -9,9 +9,9 @@ pub(crate) enum Exit {
     Done = 0,
     /// 1: the request is refused, or the command has found something.
     Found = 1,
-    /// 2: the command line, a file or a secret is wrong.
+    /// 2: the command line, or what a file or a secret holds, is wrong.
     Usage = 2,
-    /// 3: the network, a file or another program failed.
+    /// 3: the network or another program failed, or a file cannot be read or written.
     Unable = 3,
 }
 

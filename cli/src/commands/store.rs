@@ -259,11 +259,14 @@ fn lines(status: &StoreStatus) -> Vec<String> {
         let raised = namespace.raised_at.map(time::show);
         let raised = raised.map_or_else(String::new, |at| format!(", raised at {at}"));
         let (name, retention) = (&namespace.name, namespace.retention);
-        format!("namespace {name}: remembers for {retention:?}{raised}")
+        let days = retention.as_secs() / 86_400;
+        let days = (days > 1).then(|| format!(" ({days} days)"));
+        let (seconds, days) = (retention.as_secs_f64(), days.unwrap_or_default());
+        format!("namespace {name}: remembers for {seconds} s{days}{raised}")
     });
     let keys = status.keys.iter().map(|key| {
         let (namespace, id, records) = (&key.namespace, &key.key_id, key.records);
-        format!("key {id} of {namespace}: {records} records")
+        format!("records of key {id} in namespace {namespace}: {records}")
     });
     let whole = whole.into_iter().flatten();
     whole.chain(namespaces).chain(keys).collect()

@@ -214,21 +214,23 @@ impl Header {
             ("the Nonce", self.nonce.as_ref().or(self.event_id.as_ref())),
         ];
         let setting = setting.into_iter().find(|(what, _)| text.contains(what));
-        let setting = setting.and_then(|(_, setting)| setting).map(Spanned::span);
+        let setting = setting
+            .filter(|_| !text.contains(" and its neighbour"))
+            .and_then(|(_, setting)| setting)
+            .map(Spanned::span);
         let part = self
             .signs
             .get_ref()
             .iter()
             .find(|entry| match entry.get_ref() {
                 PartEntry::Word(word) => WORDS.iter().any(|(known, part)| {
+                    let words = word.replace('-', " ");
                     known == word
-                        && (text.contains(&format!("between {part:?} "))
+                        && (text.contains(&format!("between the {words} and its neighbour"))
                             || text.contains(&format!("`Part::{part:?}`")))
                 }),
                 PartEntry::Table(PartTable::Header(name)) => {
-                    let name = name.to_ascii_lowercase();
-                    text.contains(&format!("`{name}`"))
-                        || text.contains(&format!("Header(\"{name}\")"))
+                    text.contains(&format!("`{}`", name.to_ascii_lowercase()))
                 }
                 PartEntry::Table(_) => false,
             });

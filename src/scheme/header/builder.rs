@@ -358,9 +358,10 @@ impl HeaderSchemeBuilder {
             let help = remedy(&to_check).map_or_else(String::new, |help| {
                 format!("; if the format is given, this makes it unambiguous: {help}")
             });
+            let part = element.in_words();
             return Err(refuse(format!(
-                "bytes could move between {element:?} and its neighbour, so that two \
-                 requests would share one signed message; put a delimiter there that it cannot \
+                "bytes could move between {part} and its neighbour, so that two \
+                 requests would share one signed message; put a delimiter there that {part} cannot \
                  hold, such as `Part::text(\"\\n\")`{help}"
             )));
         }

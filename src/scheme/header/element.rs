@@ -102,6 +102,28 @@ impl Element {
         }
     }
 
+    /// Returns the part as an error names it.
+    pub(super) fn in_words(&self) -> String {
+        match self.unquoted() {
+            Self::Text(_) => "a text".into(),
+            Self::Method | Self::MethodOf(_) => "the method".into(),
+            Self::Authority => "the authority".into(),
+            Self::Path | Self::FixedPath(_) | Self::PathWithout(_) => "the path".into(),
+            Self::Query => "the query".into(),
+            Self::PathAndQuery => "the path and query".into(),
+            Self::Header(name) => format!("header `{name}`"),
+            Self::Time | Self::TimeOf(_) => "the time".into(),
+            Self::Nonce => "the nonce".into(),
+            Self::KeyId => "the key id".into(),
+            Self::Supplied(name) | Self::SuppliedNumber(name) => {
+                format!("the supplied value `{name}`")
+            }
+            Self::Body | Self::Document(_) | Self::Quoted(..) | Self::Optional(..) => {
+                "the body".into()
+            }
+        }
+    }
+
     /// Returns how many parts of a message it is, beside the body.
     pub(super) fn parts(&self) -> usize {
         match self.unquoted() {
@@ -213,7 +235,8 @@ impl Element {
                 part.write(head, fields, &mut value)?;
                 // Other bytes are one text by one encoding here, and another by another there.
                 message.quoted(*form, value).ok_or_else(|| {
-                    malformed(format!("{part:?} is signed as a string, and is not ASCII"))
+                    let part = part.in_words();
+                    malformed(format!("{part} is signed as a string, and is not ASCII"))
                 })?;
             }
             Self::Body | Self::Document(_) | Self::Optional(..) => self.write_body(message),

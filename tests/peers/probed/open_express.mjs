@@ -21,5 +21,5 @@ app.post("/transfer", async (request, response) => {
 
 const [, , socket] = process.argv;
 const server = socket
-  ? app.listen(socket)
+  ? app.listen({ path: socket, writableAll: true })
   : app.listen(0, "127.0.0.1", () => console.log(server.address().port));

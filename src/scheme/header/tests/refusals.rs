@@ -192,9 +192,9 @@ fn a_message_has_parts_of_the_request_and_the_body_once() {
         is_refused(builder(parts), "the body is in the message twice");
     }
     let bare = builder(&[Part::Time, Part::Body]);
-    is_refused(bare, "bytes could move between Time and its neighbour");
+    is_refused(bare, "bytes could move between the time and its neighbour");
     let colon = Part::joined(":", [Part::Method, Part::header("x-a"), Part::Body]);
-    is_refused(builder(&colon), "bytes could move between Header(\"x-a\")");
+    is_refused(builder(&colon), "bytes could move between header `x-a` and");
 }
 
 #[test]
