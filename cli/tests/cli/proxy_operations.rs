@@ -122,6 +122,25 @@ fn a_reload_takes_other_routes_and_keys_and_a_bad_file_keeps_the_old_ones() {
     assert_eq!((upstream.seen().len(), other.seen().len()), (1, 2));
 }
 
+/// A file is read with a store in memory that nobody uses: warnings of it would be false.
+#[test]
+fn a_reload_warns_only_of_the_store_that_the_file_names() {
+    let upstream = Upstream::start(DONE);
+    let hook = "scheme = \"github\"\nkeys = [{ file = \"secret\" }]\nmethods = [\"POST\"]";
+    for (store, forgets) in [("sqlite:used.db", false), ("memory", true)] {
+        let session = Session::new();
+        configure(&session, &upstream.url, hook);
+        edit(&session, "sqlite:used.db", store);
+        let mut proxied = Proxied::of(&session);
+        proxied.listening.signal("-HUP");
+        assert_eq!(proxied.listening.object()["reloaded"], true);
+        proxied.listening.signal("-TERM");
+        let (said, code) = proxied.listening.end();
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(said.contains("forgets on restart"), forgets, "{said}");
+    }
+}
+
 /// The requests of such an upstream still count, and its connections stay open. Otherwise more
 /// requests than allowed would reach the server at one time.
 #[test]
