@@ -199,6 +199,15 @@ fn each_rule_has_a_page() {
     }
 }
 
+/// One message has several signatures that pass: each would be a nonce of its own.
+#[test]
+fn no_page_remembers_a_signature_in_place_of_what_was_signed() {
+    let session = Session::new();
+    let page = session.stdout("countersign audit --explain window-without-memory");
+    assert!(page.contains("sha256(signed_message(request))"), "{page}");
+    assert!(!page.contains("{signature}"), "{page}");
+}
+
 pub(crate) const FAULT: &str = "import hmac\n\n\ndef check(request, key):\n    mine = hmac.new(key, request.body, 'sha256').hexdigest()\n    return mine == request.headers['X-Signature']\n";
 
 #[test]
