@@ -1,5 +1,5 @@
-//! SARIF 2.1.0, as much of it as the command writes: runs, rules, results, places, flows of steps and
-//! fingerprints.
+//! SARIF 2.1.0, as much of it as the command writes: runs, rules, results, places, flows of steps,
+//! fingerprints and notifications.
 
 use std::collections::BTreeMap;
 
@@ -229,19 +229,55 @@ impl Finding {
     }
 }
 
+/// Limits what the results say: something was left out, or was not as it should be.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Notification {
+    level: Level,
+    message: Text,
+    locations: Vec<Location>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    associated_rule: Option<Value>,
+}
+
+impl Notification {
+    pub(crate) fn new(level: Level, message: impl Into<String>, location: Location) -> Self {
+        Self {
+            level,
+            message: Text::new(message),
+            locations: vec![location],
+            associated_rule: None,
+        }
+    }
+
+    /// Names the rule that it is about.
+    pub(crate) fn about(mut self, rule_id: &str) -> Self {
+        self.associated_rule = Some(json!({"id": rule_id}));
+        self
+    }
+}
+
+/// Tells whether all was done, and what limits the results.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Invocation {
+    pub(crate) execution_successful: bool,
+    pub(crate) tool_execution_notifications: Vec<Notification>,
+}
+
 /// The whole log of one run of the command.
-pub(crate) fn log(rules: &[Rule], findings: &[Finding]) -> Value {
-    json!({
-        "$schema": SCHEMA,
-        "version": "2.1.0",
-        "runs": [{
-            "tool": {"driver": {
-                "name": "countersign",
-                "version": env!("CARGO_PKG_VERSION"),
-                "informationUri": INFORMATION,
-                "rules": rules,
-            }},
-            "results": findings,
-        }],
-    })
+pub(crate) fn log(rules: &[Rule], findings: &[Finding], invocation: Option<&Invocation>) -> Value {
+    let mut run = json!({
+        "tool": {"driver": {
+            "name": "countersign",
+            "version": env!("CARGO_PKG_VERSION"),
+            "informationUri": INFORMATION,
+            "rules": rules,
+        }},
+        "results": findings,
+    });
+    if let (Some(run), Some(invocation)) = (run.as_object_mut(), invocation) {
+        run.insert("invocations".to_owned(), json!([invocation]));
+    }
+    json!({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]})
 }

@@ -310,7 +310,7 @@ pub(crate) fn sarif(report: &Report) -> Value {
             found.steps([location(&it.check), location(&it.use_)])
         })
         .collect();
-    sarif::log(&kinds, &findings)
+    sarif::log(&kinds, &findings, None)
 }
 
 fn percent_encoded(path: &str) -> String {

@@ -238,7 +238,9 @@ paths:
     // Each report that has notes names the operations that were left out.
     let of_all = "-H 'content-type: application/json' --check replay --openapi api.yaml";
     let reports = session
-        .output(&format!("{of} {of_all} --html all.html"))
+        .output(&format!(
+            "{of} {of_all} --html all.html --sarif all.sarif --junit all.xml"
+        ))
         .stdout;
     let report: Value = serde_json::from_slice(&reports).unwrap();
     let left_out = [
@@ -249,9 +251,12 @@ paths:
     ];
     assert_eq!(report["notes"], serde_json::json!(left_out), "{report:#}");
     let said = session.run(&format!("{of} {of_all}").replace("--json ", ""));
-    let page = std::fs::read_to_string(session.path().join("all.html")).unwrap();
-    for left_out in left_out {
-        assert!(said.contains(left_out) && page.contains(left_out), "{said}");
+    let read = |name: &str| std::fs::read_to_string(session.path().join(name)).unwrap();
+    let log: Value = serde_json::from_str(&read("all.sarif")).unwrap();
+    assert_eq!(sarif_errors(&log), Vec::<String>::new());
+    let places = [said, read("all.html"), read("all.xml"), log.to_string()];
+    for (place, left_out) in places.iter().flat_map(|it| left_out.map(|left| (it, left))) {
+        assert!(place.contains(left_out), "{place}");
     }
     // FastAPI writes a document of its own.
     let said = session.run(&format!(

@@ -2,6 +2,7 @@
 
 use quick_junit::{NonSuccessKind, Report as Junit, TestCase, TestCaseStatus, TestSuite};
 
+use super::{ended, limits};
 use crate::{
     args::Severity,
     printer::escaped,
@@ -49,13 +50,33 @@ fn suite(report: &Report, fail_on: Severity) -> TestSuite {
             }
             _ => TestCaseStatus::success(),
         };
-        if let TestCaseStatus::Skipped { .. } = &status {
+        let is_skipped = matches!(status, TestCaseStatus::Skipped { .. });
+        if is_skipped {
             let note = ran.note.as_deref().unwrap_or(ran.outcome.name());
             status.set_message(escaped(note));
         }
         let mut case = TestCase::new(ran.check.id, status);
         case.set_classname("countersign.probe");
+        if let Some(note) = ran.note.as_ref().filter(|_| !is_skipped) {
+            case.set_system_out(escaped(note));
+        }
         suite.add_test_case(case);
     }
+    let limits = limits(report).map(str::to_owned).chain(ended(report));
+    let limits: Vec<String> = limits.collect();
+    if !limits.is_empty() {
+        suite.set_system_out(escaped(&limits.join("\n")));
+    }
     suite
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_was_cut_short_says_what_was_left_out() {
+        let report = crate::probe::report::cut_short();
+        insta::assert_snapshot!(document(&[report], Severity::Low).unwrap());
+    }
 }

@@ -23,6 +23,18 @@ pub(super) fn hidden(report: &Report) -> Option<&'static str> {
     )
 }
 
+/// Returns what limits what the run says.
+fn limits(report: &Report) -> impl Iterator<Item = &str> {
+    let notes = report.notes.iter().map(String::as_str);
+    hidden(report).into_iter().chain(notes)
+}
+
+/// Says why the run ended before all was done, if it did.
+fn ended(report: &Report) -> Option<String> {
+    let why = report.ended.as_ref()?;
+    Some(format!("The probe ended before all was done: {why}."))
+}
+
 /// Returns how many checks ended so.
 pub(super) fn count(report: &Report, outcome: Outcome) -> usize {
     report
@@ -61,4 +73,21 @@ pub(super) fn counted(number: usize, thing: &str) -> String {
         1 => format!("1 {thing}"),
         _ => format!("{number} {thing}s"),
     }
+}
+
+/// A run whose requests were used up by its first check.
+#[cfg(test)]
+fn cut_short() -> Report {
+    use super::{Stop, checks::CHECKS};
+
+    let mut report = Report {
+        target: "POST http://127.0.0.1:8000/transfer/{uuid}".to_owned(),
+        notes: vec!["Operations that write were left out: POST /refund.".to_owned()],
+        ended: Some(Stop::Requests.shown()),
+        ..Report::default()
+    };
+    let [first, second] = [&CHECKS[0], &CHECKS[1]];
+    report.begin(first);
+    report.note_rest(&|check| [first.id, second.id].contains(&check.id));
+    report
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::json;
+use super::{ended, json, limits};
 use crate::{
     args::Severity,
     probe::{
@@ -13,7 +13,7 @@ use crate::{
         checks::CHECKS,
         finding::{Finding, Report},
     },
-    sarif::{self, Level, Location, Rule},
+    sarif::{self, Invocation, Level, Location, Notification, Rule},
 };
 
 pub(crate) fn log(reports: &[Report]) -> Value {
@@ -22,7 +22,24 @@ pub(crate) fn log(reports: &[Report]) -> Value {
         .iter()
         .flat_map(|report| report.findings.iter().map(|found| result(report, found)))
         .collect();
-    sarif::log(&rules, &results)
+    let invocation = Invocation {
+        execution_successful: reports.iter().all(|report| report.ended.is_none()),
+        tool_execution_notifications: reports.iter().flat_map(notifications).collect(),
+    };
+    sarif::log(&rules, &results, Some(&invocation))
+}
+
+/// The limits of a run and of its checks.
+fn notifications(report: &Report) -> Vec<Notification> {
+    let at = || Location::of(place(report));
+    let notes = limits(report).map(|it| Notification::new(Level::Note, it, at()));
+    let checks = report.checks.iter().filter_map(|ran| {
+        let (check, note) = (ran.check, ran.note.as_ref()?);
+        let message = format!("`{}` ({}): {note}.", check.id, ran.outcome.name());
+        Some(Notification::new(Level::Note, message, at()).about(check.id))
+    });
+    let ended = ended(report).map(|it| Notification::new(Level::Error, it, at()));
+    notes.chain(checks).chain(ended).collect()
 }
 
 fn level(severity: Severity) -> Level {
@@ -113,4 +130,16 @@ fn result(report: &Report, finding: &Finding) -> sarif::Finding {
         false => result.steps(steps),
     };
     result.properties(json::finding(finding))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_was_cut_short_says_what_was_left_out() {
+        let log = log(&[crate::probe::report::cut_short()]);
+        let shown = serde_json::to_string_pretty(&log["runs"][0]["invocations"]).unwrap();
+        insta::assert_snapshot!(shown);
+    }
 }

@@ -1,6 +1,6 @@
 //! A run, for a terminal.
 
-use super::{counted, hidden, tried};
+use super::{counted, ended, hidden, tried};
 use crate::{
     args::Severity,
     printer::{Printer, Span},
@@ -50,10 +50,8 @@ pub(crate) fn print(report: &Report, printer: &Printer) {
         printer.line([Span::faint(hidden)]);
     }
     notes(report, printer);
-    if let Some(why) = &report.ended {
-        printer.line([Span::bad(format!(
-            "The probe ended before all was done: {why}."
-        ))]);
+    if let Some(ended) = ended(report) {
+        printer.line([Span::bad(ended)]);
     }
 }
 
