@@ -54,7 +54,8 @@ mod sqlite {
         let folder = tempfile::tempdir().unwrap();
         let clock = clock();
         let open = async || {
-            let builder = SqliteStore::builder().clock(clock.clone());
+            let patient = SqliteStore::builder().timeout(Duration::from_secs(20));
+            let builder = patient.clock(clock.clone());
             builder.open(folder.path().join("nonces.db")).await.unwrap()
         };
         let kept = conformance::run(&Time::manual(clock.clone()), open).await;
@@ -66,7 +67,8 @@ mod sqlite {
     async fn the_sqlite_store_keeps_every_promise_in_real_time() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("nonces.db");
-        let open = async || SqliteStore::open(&path).await.unwrap();
+        let patient = SqliteStore::builder().timeout(Duration::from_secs(20));
+        let open = async || patient.clone().open(&path).await.unwrap();
         conformance::run(&Time::real(), open).await.unwrap();
     }
 }
