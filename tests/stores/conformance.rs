@@ -67,8 +67,10 @@ mod sqlite {
     async fn the_sqlite_store_keeps_every_promise_in_real_time() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("nonces.db");
-        let patient = SqliteStore::builder().timeout(Duration::from_secs(20));
-        let open = async || patient.clone().open(&path).await.unwrap();
+        let open = async || {
+            let patient = SqliteStore::builder().timeout(Duration::from_secs(20));
+            patient.open(&path).await.unwrap()
+        };
         conformance::run(&Time::real(), open).await.unwrap();
     }
 }
