@@ -10,7 +10,7 @@ use crate::{
     clock::{Clock, Timestamp},
     error::{Rejection, RejectionKind},
     key::{KeyId, KeyRing},
-    once::{Memory, Private},
+    once::{Entered, Memory, Private},
 };
 
 /// One for all envelopes: the longest deadline, the longest `seals_for` of a door and the longest
@@ -38,7 +38,7 @@ pub(super) struct Settings {
     pub(super) label: Vec<u8>,
     /// The beginning of a digest of it, for those who open an envelope of others.
     pub(super) tag: [u8; TAG_LEN],
-    pub(super) _private: Arc<Private>,
+    pub(super) _private: Entered<Private>,
 }
 
 impl Settings {

@@ -9,7 +9,7 @@ use super::{
     answers::AnswerStore,
     claim::Claim,
     nonce::Nonce,
-    sharing::{Records, User},
+    sharing::{Entered, Records, User},
     store::NonceStore,
     turns::Turns,
 };
@@ -41,9 +41,9 @@ pub(crate) struct Memory {
     retention: Duration,
     timeout: Duration,
     turns: Turns,
-    users: Vec<Arc<User>>,
+    users: Vec<Entered<User>>,
     /// The same, once for each store of answers to their requests.
-    answering: Mutex<Vec<Arc<User>>>,
+    answering: Mutex<Vec<Entered<User>>>,
 }
 
 impl MemorySettings {
@@ -135,7 +135,7 @@ impl Memory {
         namespace: &Arc<str>,
     ) -> Result<(), ConfigError> {
         // A layer that is built again has the same store in another `Arc`.
-        let is_entered = |user: &Arc<User>| {
+        let is_entered = |user: &Entered<User>| {
             let has_store = |known: &Arc<dyn AnswerStore>| {
                 Arc::ptr_eq(known, store) || known.sharing().is_one_store(store.sharing())
             };

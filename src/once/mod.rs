@@ -32,7 +32,7 @@ pub use nonce::{Nonce, NonceKind};
 pub use outcome::Outcome;
 pub(crate) use outcome::{Facts, Report, Signed, Statement, Subject, VerifiedAnswer};
 pub(crate) use renewal::{Handled, Hold, Kept, KeptLease, Settled, Step, can_be_kept, until};
-pub(crate) use sharing::Private;
+pub(crate) use sharing::{Entered, Private};
 pub use store::{
     ClaimOutcome, ConsumeIn, LeaseOutcome, LeaseStore, NonceStore, Sharing, StepOutcome, TransactIn,
 };

@@ -2,6 +2,7 @@
 //! can.
 
 use std::{
+    ops::Deref,
     sync::{Arc, Mutex, Weak},
     time::Duration,
 };
@@ -38,22 +39,59 @@ pub(crate) enum Records {
 /// Keys that no sender has.
 pub(crate) struct Private(Arc<dyn KeyStore>);
 
-/// The users of this process. Each leaves when it is dropped.
-static USERS: Mutex<Vec<Weak<User>>> = Mutex::new(Vec::new());
-static PRIVATE: Mutex<Vec<Weak<Private>>> = Mutex::new(Vec::new());
+/// Who has entered, until this is dropped. Others who look at it meanwhile do not keep it there.
+pub(crate) struct Entered<T> {
+    presence: Arc<()>,
+    entered: Arc<T>,
+}
+
+/// A line in the list of those who have entered.
+struct Line<T> {
+    presence: Weak<()>,
+    entered: Weak<T>,
+}
+
+/// The users of this process.
+static USERS: Mutex<Vec<Line<User>>> = Mutex::new(Vec::new());
+static PRIVATE: Mutex<Vec<Line<Private>>> = Mutex::new(Vec::new());
+
+impl<T> Entered<T> {
+    fn new(entered: T) -> Self {
+        let (presence, entered) = (Arc::default(), Arc::new(entered));
+        Self { presence, entered }
+    }
+
+    fn line(&self) -> Line<T> {
+        Line {
+            presence: Arc::downgrade(&self.presence),
+            entered: Arc::downgrade(&self.entered),
+        }
+    }
+}
+
+impl<T> Deref for Entered<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.entered
+    }
+}
 
 /// Those who have not left. They must be dropped without the lock: any of these handles may be the
 /// last, and its stores and keys may enter or ask while they are dropped.
-fn living<T>(entered: &mut Vec<Weak<T>>) -> Vec<Arc<T>> {
-    entered.retain(|one| one.strong_count() > 0);
-    entered.iter().filter_map(Weak::upgrade).collect()
+fn living<T>(lines: &mut Vec<Line<T>>) -> Vec<Arc<T>> {
+    lines.retain(|line| line.presence.strong_count() > 0);
+    lines
+        .iter()
+        .filter_map(|line| line.entered.upgrade())
+        .collect()
 }
 
 impl Private {
     /// Enters keys, unless a user has a secret of them.
-    pub(crate) fn enter(keys: Arc<dyn KeyStore>) -> Result<Arc<Self>, ConfigError> {
-        let entered = Arc::new(Self(keys));
-        lock(&PRIVATE).push(Arc::downgrade(&entered));
+    pub(crate) fn enter(keys: Arc<dyn KeyStore>) -> Result<Entered<Self>, ConfigError> {
+        let entered = Entered::new(Self(keys));
+        lock(&PRIVATE).push(entered.line());
         let users = living(&mut lock(&USERS));
         users.iter().try_for_each(|user| entered.check(user))?;
         Ok(entered)
@@ -80,7 +118,7 @@ struct Checked {
 
 impl Checked {
     /// Returns those who are there and have not been checked against.
-    fn others(&self, users: &mut Vec<Weak<User>>) -> Self {
+    fn others(&self, users: &mut Vec<Line<User>>) -> Self {
         fn without<T>(mut living: Vec<Arc<T>>, checked: &[Arc<T>]) -> Vec<Arc<T>> {
             living.retain(|one| !checked.iter().any(|checked| Arc::ptr_eq(checked, one)));
             living
@@ -98,15 +136,15 @@ impl User {
     ///
     /// Nothing of this is recorded in a store: names are what somebody chose. Servers in the midst
     /// of a rotation have different secrets, and still must agree which request is which.
-    pub(crate) fn enter(mut entering: Vec<Self>) -> Result<Vec<Arc<Self>>, ConfigError> {
+    pub(crate) fn enter(mut entering: Vec<Self>) -> Result<Vec<Entered<Self>>, ConfigError> {
         let mut checked = Checked::default();
         loop {
             let others;
             let mut users = lock(&USERS);
             others = checked.others(&mut users);
             if others.users.is_empty() && others.private.is_empty() {
-                let entered: Vec<_> = entering.into_iter().map(Arc::new).collect();
-                users.extend(entered.iter().map(Arc::downgrade));
+                let entered: Vec<_> = entering.into_iter().map(Entered::new).collect();
+                users.extend(entered.iter().map(Entered::line));
                 return Ok(entered);
             }
             // Without the lock: keys and stores that are asked may enter users themselves.
@@ -232,7 +270,7 @@ mod tests {
 
     /// Keys of a user that ends while it is asked which they are. Entering is what takes the lock.
     #[derive(Default)]
-    struct Ending(Mutex<Option<Arc<User>>>);
+    struct Ending(Mutex<Option<Entered<User>>>);
 
     impl KeyStore for Ending {
         fn find<'a>(&'a self, _: &'a str) -> KeyFuture<'a> {
@@ -270,10 +308,13 @@ mod tests {
 
     #[test]
     fn whoever_has_left_is_listed_no_more() {
-        let stays = Arc::new(1);
-        let mut entered = vec![Arc::downgrade(&Arc::new(0)), Arc::downgrade(&stays)];
-        assert_eq!(living(&mut entered), [Arc::clone(&stays)]);
-        assert_eq!(entered.len(), 1);
+        let (left, stays) = (Entered::new(0), Entered::new(1));
+        let mut lines = vec![left.line(), stays.line()];
+        // Somebody still looks at it.
+        let _looking = Arc::clone(&left.entered);
+        drop(left);
+        assert_eq!(living(&mut lines), [Arc::clone(&stays.entered)]);
+        assert_eq!(lines.len(), 1);
     }
 
     #[test]
