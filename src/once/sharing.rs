@@ -77,14 +77,19 @@ impl<T> Deref for Entered<T> {
     }
 }
 
-/// Those who have not left. They must be dropped without the lock: any of these handles may be the
-/// last, and its stores and keys may enter or ask while they are dropped.
+/// Those who have not left. They must be dropped without the lock, as those of [`held`].
 fn living<T>(lines: &mut Vec<Line<T>>) -> Vec<Arc<T>> {
-    lines.retain(|line| line.presence.strong_count() > 0);
-    lines
-        .iter()
-        .filter_map(|line| line.entered.upgrade())
-        .collect()
+    lines.retain(|line| line.entered.strong_count() > 0);
+    let living = lines.iter().filter(|line| line.presence.strong_count() > 0);
+    living.filter_map(|line| line.entered.upgrade()).collect()
+}
+
+/// Those who have not left, and those whom somebody still looks at. They must be dropped without the
+/// lock: any of these handles may be the last, and its stores and keys may enter or ask while they
+/// are dropped.
+fn held<T>(lines: &[Line<T>]) -> Vec<Arc<T>> {
+    let held = lines.iter().filter_map(|line| line.entered.upgrade());
+    held.collect()
 }
 
 impl Private {
@@ -109,27 +114,6 @@ impl Private {
     }
 }
 
-/// Those whom entering users have been checked against.
-#[derive(Default)]
-struct Checked {
-    users: Vec<Arc<User>>,
-    private: Vec<Arc<Private>>,
-}
-
-impl Checked {
-    /// Returns those who are there and have not been checked against.
-    fn others(&self, users: &mut Vec<Line<User>>) -> Self {
-        fn without<T>(mut living: Vec<Arc<T>>, checked: &[Arc<T>]) -> Vec<Arc<T>> {
-            living.retain(|one| !checked.iter().any(|checked| Arc::ptr_eq(checked, one)));
-            living
-        }
-        Self {
-            users: without(living(users), &self.users),
-            private: without(living(&mut lock(&PRIVATE)), &self.private),
-        }
-    }
-}
-
 impl User {
     /// Enters all users of one layer, unless another user of the namespace means something else by
     /// the same names.
@@ -137,30 +121,18 @@ impl User {
     /// Nothing of this is recorded in a store: names are what somebody chose. Servers in the midst
     /// of a rotation have different secrets, and still must agree which request is which.
     pub(crate) fn enter(mut entering: Vec<Self>) -> Result<Vec<Entered<Self>>, ConfigError> {
-        let mut checked = Checked::default();
-        loop {
-            let others;
-            let mut users = lock(&USERS);
-            others = checked.others(&mut users);
-            if others.users.is_empty() && others.private.is_empty() {
-                let entered: Vec<_> = entering.into_iter().map(Entered::new).collect();
-                users.extend(entered.iter().map(Entered::line));
-                return Ok(entered);
-            }
-            // Without the lock: keys and stores that are asked may enter users themselves.
-            drop(users);
-            for user in &mut entering {
-                others
-                    .users
-                    .iter()
-                    .try_for_each(|other| user.check(other))?;
-                let mut private = others.private.iter();
-                private.try_for_each(|private| private.check(user))?;
-                user.share_answers_with(&others.users);
-            }
-            checked.users.extend(others.users);
-            checked.private.extend(others.private);
+        let (others, private);
+        let mut users = lock(&USERS);
+        others = living(&mut users);
+        private = living(&mut lock(&PRIVATE));
+        for user in &mut entering {
+            others.iter().try_for_each(|other| user.check(other))?;
+            private.iter().try_for_each(|private| private.check(user))?;
+            user.share_answers_with(&others);
         }
+        let entered: Vec<_> = entering.into_iter().map(Entered::new).collect();
+        users.extend(entered.iter().map(Entered::line));
+        Ok(entered)
     }
 
     /// Takes the `Arc` of another user of the namespace whose answers are in the same store of this
@@ -198,17 +170,14 @@ impl User {
         let Some(store) = self.answers() else {
             return false;
         };
-        if (**store).sharing().is_shared() {
-            return false;
-        }
         let others;
         // The lock is held while handles are counted. A layer gets its handle before it enters.
-        let mut users = lock(&USERS);
-        others = living(&mut users);
+        let users = lock(&USERS);
+        others = held(&users);
         let has_store =
             |user: &&Arc<Self>| user.answers().is_some_and(|own| Arc::ptr_eq(own, store));
         let of_users = others.iter().filter(has_store).count();
-        Arc::strong_count(store) <= of_users
+        Arc::strong_count(store) <= of_users && !(**store).sharing().is_shared()
     }
 
     fn check(&self, other: &Self) -> Result<(), ConfigError> {
@@ -256,17 +225,8 @@ impl User {
 mod tests {
     use std::{sync::mpsc, thread};
 
-    use bytes::Bytes;
-
     use super::*;
-    use crate::{
-        future::StoreFuture,
-        key::{KeyFuture, KnownKeys},
-        once::{
-            answers::{AnswerClaim, AnswerOutcome},
-            store::{Sharing, StepOutcome},
-        },
-    };
+    use crate::key::{KeyFuture, KnownKeys};
 
     /// Keys of a user that ends while it is asked which they are. Entering is what takes the lock.
     #[derive(Default)]
@@ -308,12 +268,17 @@ mod tests {
 
     #[test]
     fn whoever_has_left_is_listed_no_more() {
-        let (left, stays) = (Entered::new(0), Entered::new(1));
-        let mut lines = vec![left.line(), stays.line()];
-        // Somebody still looks at it.
-        let _looking = Arc::clone(&left.entered);
-        drop(left);
+        let (left, looked_at, stays) = (Entered::new(0), Entered::new(1), Entered::new(2));
+        let mut lines = vec![left.line(), looked_at.line(), stays.line()];
+        let looking = Arc::clone(&looked_at.entered);
+        drop((left, looked_at));
         assert_eq!(living(&mut lines), [Arc::clone(&stays.entered)]);
+        assert_eq!(
+            held(&lines),
+            [Arc::clone(&looking), Arc::clone(&stays.entered)]
+        );
+        drop(looking);
+        living(&mut lines);
         assert_eq!(lines.len(), 1);
     }
 
@@ -326,91 +291,6 @@ mod tests {
             let _ = User::enter(vec![user(&keys)]);
             enter_what_ends();
             Private::enter(keys).map(drop).unwrap();
-            done.send(()).unwrap();
-        });
-        is_done.recv_timeout(Duration::from_secs(60)).unwrap();
-    }
-
-    /// Keys, and a store, that enter users when they are asked which they are.
-    struct Entering;
-
-    impl Entering {
-        fn enter(&self) {
-            let keys = Arc::default();
-            let namespace = "of users that are entered meanwhile".into();
-            let entered = User::enter(vec![User {
-                namespace,
-                ..user(&keys)
-            }]);
-            assert!(entered.is_ok());
-        }
-    }
-
-    impl KeyStore for Entering {
-        fn find<'a>(&'a self, _: &'a str) -> KeyFuture<'a> {
-            KeyFuture::ready(Ok(None))
-        }
-
-        fn known_keys(&self) -> KnownKeys {
-            self.enter();
-            KnownKeys::looked_up_by(self)
-        }
-    }
-
-    impl AnswerStore for Entering {
-        fn sharing(&self) -> Sharing {
-            self.enter();
-            Sharing::within_process(self)
-        }
-
-        fn claim<'a>(&'a self, _: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
-            StoreFuture::ready(Ok(AnswerOutcome::Claimed))
-        }
-
-        fn find<'a>(&'a self, _: &'a AnswerClaim) -> StoreFuture<'a, Option<AnswerOutcome>> {
-            StoreFuture::ready(Ok(None))
-        }
-
-        fn renew<'a>(&'a self, _: &'a AnswerClaim, _: Duration) -> StoreFuture<'a, StepOutcome> {
-            StoreFuture::ready(Ok(StepOutcome::Lost))
-        }
-
-        fn record<'a>(&'a self, _: &'a AnswerClaim, _: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
-            StoreFuture::ready(Ok(StepOutcome::Lost))
-        }
-
-        fn release<'a>(&'a self, _: &'a AnswerClaim) -> StoreFuture<'a, StepOutcome> {
-            StoreFuture::ready(Ok(StepOutcome::Lost))
-        }
-
-        fn resolve<'a>(&'a self, _: &'a AnswerClaim, _: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
-            StoreFuture::ready(Ok(StepOutcome::Lost))
-        }
-    }
-
-    #[test]
-    fn keys_and_stores_that_enter_users_when_they_are_asked_hold_up_nobody() {
-        let (done, is_done) = mpsc::channel();
-        thread::spawn(move || {
-            let keys: Arc<dyn KeyStore> = Arc::new(Entering);
-            let store: Arc<dyn AnswerStore> = Arc::new(Entering);
-            let enter = || {
-                let entered = User::enter(vec![User {
-                    records: Records::Answers(Arc::clone(&store)),
-                    namespace: "of users that enter others".into(),
-                    retention: Duration::ZERO,
-                    key_id: None,
-                    keys: Arc::clone(&keys),
-                }]);
-                entered.unwrap()
-            };
-            let (one, other) = (enter(), enter());
-            let private = Private::enter(Arc::new(Ending::default())).unwrap();
-            drop((other, enter(), private));
-            let has_ended = || one.iter().all(|user| user.has_ended());
-            assert!(!has_ended());
-            drop(store);
-            assert!(has_ended());
             done.send(()).unwrap();
         });
         is_done.recv_timeout(Duration::from_secs(60)).unwrap();
