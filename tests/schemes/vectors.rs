@@ -338,7 +338,7 @@ async fn the_example_of_standard_webhooks() {
     };
     let refused = builder(Part::Nonce).unwrap_err().to_string();
     assert!(
-        refused.contains("between Nonce and its neighbour"),
+        refused.contains("between the nonce and its neighbour"),
         "{refused}"
     );
     log::say(&format!(
