@@ -9,8 +9,8 @@ use std::{
 const FIRST: u32 = 10_000;
 const COUNT: u32 = 10_000;
 
-/// Returns a port that is free. It is below those that the system gives to whoever asks for any, so that
-/// nobody has it before its server starts, or while its server starts again. The port of a cluster's
+/// Returns a port that is free. The system gives higher ports to those who ask for any port, so that
+/// nobody has this one before its server starts, or while its server starts again. The port of a cluster's
 /// bus, which is 10,000 higher, is free too.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);

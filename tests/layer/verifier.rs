@@ -890,7 +890,7 @@ fn a_store_that_forgets_is_warned_of_where_that_reopens_requests() {
                 warned_of(&scheme, Arc::new(store())),
             ]
         };
-        assert_eq!(alone, shared, "a store is what it is, whoever else has it");
+        assert_eq!(alone, shared, "another holder does not change a store");
         alone
     };
     assert!(warned(without_time(days(1)), false));
