@@ -20,7 +20,7 @@ pub(crate) struct Arrived(pub(crate) Timestamp);
 /// `2026-11-29T10:00:00Z`.
 pub(crate) fn parse(text: &str) -> Result<Timestamp, String> {
     let refused = || {
-        "it is no time from 1970 on; write seconds since then, such as 1700000000, or \
+        "it is not a time from 1970 on; write seconds since then, such as 1700000000, or \
          2023-11-14T22:13:20Z"
             .to_owned()
     };

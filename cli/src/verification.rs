@@ -173,7 +173,7 @@ pub(crate) fn carriers(chosen: &Chosen) -> Vec<HeaderName> {
     header.into_iter().chain(input).collect()
 }
 
-/// Asks the payload for each part. It answers `None` for a part that is not covered.
+/// Asks the payload for each part. A part that is not covered reads as `None`.
 pub(crate) fn facts(
     payload: Option<&VerifiedPayload>,
     request: &Request<Bytes>,

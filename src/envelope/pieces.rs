@@ -122,7 +122,7 @@ impl Writer {
     }
 }
 
-/// Takes pieces from the front. Each answers `None` if what is there is no such piece.
+/// Takes pieces from the front. Each method returns `None` if the front is not such a piece.
 pub(super) struct Reader<'e>(pub(super) &'e [u8]);
 
 impl<'e> Reader<'e> {

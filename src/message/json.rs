@@ -33,7 +33,7 @@ pub(crate) fn read<T: DeserializeOwned>(document: &[u8]) -> Result<T, serde_json
         let (line, column) = (error.line(), error.column());
         Error::custom(format_args!(
             "line {line}, column {column}: `\\u` names one half of a surrogate pair without the \
-             other, which no text can hold; the sender has to write both halves, or U+FFFD"
+             other, which no text can hold; the sender must write both halves, or U+FFFD"
         ))
     })
 }

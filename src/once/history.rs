@@ -253,7 +253,7 @@ impl History {
                 format!(
                     "namespace `{}` remembers for {} ms, and this layer needs {} ms: give all layers \
                      of a namespace the same `max_age` and retention, or call `extend_retention` of \
-                     the store before this server starts (a memory store has to be made again)",
+                     the store before this server starts (a memory store must be made again)",
                     claim.namespace(),
                     clock::millis(self.retention),
                     clock::millis(claim.retention()),

@@ -253,8 +253,8 @@ mod tests {
             .collect()
     }
 
-    /// The body is fed to the MAC of the first signature. Were that compared with the second one, an
-    /// observer could put any nonce beside the MAC of a genuine request.
+    /// The body is fed to the MAC of the first signature. If that were compared with the MAC of the
+    /// second signature, an observer could put any nonce beside the MAC of a genuine request.
     #[test]
     fn the_mac_of_one_signature_proves_no_other_message() {
         let genuine = |nonce| signature(before_body(nonce), &before_body(nonce));

@@ -13,15 +13,15 @@ use crate::{
 /// A verified payload that cannot be read until its nonce is recorded, in the database transaction
 /// in which its effects happen.
 ///
-/// [`transact`](Self::transact) begins and commits that transaction; [`consume`](Self::consume)
-/// takes part in one of the caller's. Either takes the payload out, once.
+/// [`transact`](Self::transact) begins and commits that transaction. [`consume`](Self::consume)
+/// records the nonce in a transaction of the caller. Both hand out the payload.
 ///
-/// In Axum it is an extractor; elsewhere it is taken from the
+/// In Axum, `PendingPayload` is an extractor. Elsewhere it is taken from the
 /// [`PendingSlot`](crate::request::PendingSlot) in the extensions.
 ///
-/// The layer watches what happens to it: an answer of 2xx is let out only if the nonce was
-/// recorded, and becomes 500 otherwise; a duplicate is answered as
-/// [`on_duplicate`](crate::VerifyLayer::on_duplicate) says, whatever the handler said.
+/// The layer lets an answer of 2xx out only if the nonce was recorded; otherwise the answer becomes
+/// 500. It answers a duplicate as [`on_duplicate`](crate::VerifyLayer::on_duplicate) says, whatever
+/// the handler has answered.
 #[must_use = "a payload that is not consumed makes every success an error"]
 pub struct PendingPayload(Box<Ticket<Unread>>);
 
@@ -32,10 +32,9 @@ impl PendingPayload {
         Self(ticket)
     }
 
-    /// Returns the claim that is going to be recorded: under which identity, until when, and by
-    /// which attempt. Kept by a caller of [`consume`](Self::consume), it tells with
-    /// [`ConsumeIn::is_recorded`], in a later transaction, how a COMMIT ended that was never
-    /// answered.
+    /// Returns the claim that is going to be recorded: its identity, its deadline and its attempt.
+    /// If COMMIT gets no answer after [`consume`](Self::consume), pass this claim to
+    /// [`ConsumeIn::is_recorded`] in a new transaction, which tells whether it was committed.
     #[must_use]
     pub fn claim(&self) -> &Claim {
         self.0.to_record()
@@ -44,16 +43,16 @@ impl PendingPayload {
     /// Begins a transaction, records the nonce in it, calls `work` with the connection and the
     /// payload, and commits.
     ///
-    /// `work` is called only if the request is new and still fresh. If it answers with an error,
-    /// all is rolled back, the nonce with it, and the same request may come again. It leaves COMMIT
-    /// and ROLLBACK alone; savepoints are its own affair, because the nonce was recorded before
-    /// them.
+    /// `work` is called only if the request is new and still fresh. If `work` returns an error,
+    /// everything is rolled back, the nonce too, and the same request may come again. `work` must
+    /// send neither COMMIT nor ROLLBACK. It may use savepoints, because the nonce was recorded
+    /// before them.
     ///
-    /// Beginning, recording and committing wait for the database no longer than the
-    /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout) each. A duplicate of a
-    /// request that is in another transaction waits for that one to end. A future that is dropped,
-    /// by a client that hangs up, rolls back. A connection whose answer is still outstanding then
-    /// is closed, and does not go back to the pool.
+    /// Beginning, recording and committing each wait for the database for at most the
+    /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout). A duplicate of a request
+    /// that is in another transaction waits for that transaction to end. If the future is dropped,
+    /// because its client has hung up, the transaction is rolled back. If the database still owes
+    /// an answer then, the connection is closed and does not go back to the pool.
     ///
     /// If COMMIT is not answered, the database is asked, in a new transaction, how it ended.
     ///
@@ -106,22 +105,22 @@ impl PendingPayload {
 
     /// Records the nonce in the caller's transaction, and hands out the payload.
     ///
-    /// The caller commits, before it answers with success. The layer cannot see whether it did:
-    /// with [`confirm_in`](crate::VerifyLayer::confirm_in) it looks the attempt up before a success
-    /// leaves.
+    /// The caller must commit before it answers with success. The layer cannot see whether the
+    /// caller did so: with [`confirm_in`](crate::VerifyLayer::confirm_in) it looks for the record
+    /// before a success leaves.
     ///
-    /// To be called at the top of the transaction, outside of savepoints: a savepoint that is
-    /// rolled back takes the nonce with it, and leaves what was done outside of it. PostgreSQL
-    /// tells, and then this is refused; SQLite does not.
+    /// Call `consume` outside of savepoints: a savepoint that is rolled back takes the nonce with
+    /// it, and leaves what was done outside of it. In a savepoint of PostgreSQL, the call is
+    /// refused. SQLite does not say whether there is a savepoint.
     ///
-    /// Waits for the database no longer than the
-    /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout); a duplicate of a request
-    /// that is in another transaction waits for that one to end.
+    /// `consume` waits for the database for at most the
+    /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout). A duplicate of a request
+    /// that is in another transaction waits for that transaction to end.
     ///
     /// # Errors
     /// Returns an error if the request was seen before or is no longer fresh, or if the database
-    /// refuses or gives no answer. The transaction is then to be rolled back. (A duplicate of an
-    /// event id has extended the record: that holds if the transaction is committed.)
+    /// refuses or gives no answer. Roll the transaction back then. (A duplicate of an event id has
+    /// extended its record. This stays if you commit.)
     ///
     /// # Panics
     /// Panics outside of a Tokio runtime with its timer.
@@ -132,13 +131,14 @@ impl PendingPayload {
         self.0.consume(transaction).await
     }
 
-    /// Leaves the payload unread, and its nonce unrecorded, to a worker who records it later: to be
-    /// sealed with [`seal_unrecorded`](crate::envelope::Envelopes::seal_unrecorded), and handed
-    /// over before the handler answers.
+    /// Leaves the payload to a worker, unread and with its nonce unrecorded: the worker records the
+    /// nonce. Seal the value with
+    /// [`seal_unrecorded`](crate::envelope::Envelopes::seal_unrecorded), and put the envelope into
+    /// the queue before the handler answers.
     ///
-    /// The layer lets a success leave, though no nonce is recorded. A duplicate that arrives at the
-    /// door before the worker has recorded the nonce is let in too, and makes one more envelope; of
-    /// all envelopes of one request one is used.
+    /// The layer then lets a success leave, although no nonce is recorded. A duplicate that arrives
+    /// before the worker has recorded the nonce makes one more envelope. Only one envelope of a
+    /// request is used.
     ///
     /// # Errors
     /// Returns 500, `nonce_not_recorded`, if the request is signed under several schemes, and has

@@ -13,20 +13,20 @@ pub enum Processing {
     /// to its end, and otherwise released, so that a sender who retries is served in the end. The
     /// handler runs detached from its connection; while it lives the lease is renewed. If the
     /// process ends before the outcome is known, the lease ends after `lease`, and the request may
-    /// run again. Needs a Tokio runtime with its timer: without, nothing is leased, and the answer
-    /// is 500 (`store_misconfigured`).
+    /// run again. Needs a Tokio runtime with its timer: without it, nothing is leased, and the
+    /// answer is 500 (`store_misconfigured`).
     ///
-    /// The handler begins in the task of its request. When the client hangs up, it goes on in a task
-    /// of its own: task-locals that a middleware outside of the layer has set are gone then. Use
-    /// extensions of the request instead.
+    /// The handler begins in the task of its request. When the client hangs up, the handler goes on
+    /// in a task of its own, without the task-locals that a middleware outside of the layer has set.
+    /// Use extensions of the request instead.
     Retryable {
         /// For how long each renewal holds: between 1 second and 1 day. A store is waited for no
         /// longer than a third of it.
         lease: Duration,
     },
-    /// The handler records the nonce in its own database transaction: its effects in that database
-    /// happen exactly once, or not at all, and then the same request may come again. The handler is
-    /// given a [`PendingPayload`](crate::PendingPayload), which cannot be read before. Takes no
-    /// store: the handler's database is the one that remembers.
+    /// The handler records the nonce in its own database transaction. Its effects in that database
+    /// happen exactly once; if they are rolled back, the same request may come again. The handler
+    /// gets a [`PendingPayload`](crate::PendingPayload), which it cannot read before. This
+    /// processing takes no store, because the handler's database remembers.
     InTransaction,
 }

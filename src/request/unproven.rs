@@ -128,14 +128,13 @@ impl UnprovenPayload {
     /// Begins a transaction, lets `supply` lock a row and read the values from it, compares the MAC,
     /// records the nonce, calls `work` with the connection and the payload, and commits.
     ///
-    /// `supply` answers `None` if there is no such row: that is refused as a wrong MAC is, so that
-    /// nobody without a key learns which rows there are. It must read under a lock that lasts until
+    /// If there is no such row, `supply` returns `None`. The request is then refused as with a wrong
+    /// MAC, so that nobody without a key learns which rows there are. `supply` must lock the row until
     /// the end of the transaction: `SELECT … FOR UPDATE` on PostgreSQL. On SQLite the transaction has
-    /// locked the whole database. A value that is read without a lock is a check that comes before
-    /// the use.
+    /// locked the whole database. Without a lock, the row can change between the check and the use.
     ///
-    /// A failure before `work` has answered, and an error of `work`, roll everything back. In
-    /// all else this is [`PendingPayload::transact`].
+    /// A failure before `work` has answered, and an error of `work`, roll everything back. Everything
+    /// else is as with [`PendingPayload::transact`].
     ///
     /// # Errors
     /// Returns the error of `supply` or `work`; otherwise a [`Rejection`]: 401,

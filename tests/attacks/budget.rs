@@ -153,7 +153,7 @@ fn verifier(scheme: impl Scheme) -> VerifierBuilder<Verifier> {
 }
 
 /// Sends so many copies of a request, all of whose body is at hand. Returns how many wait to be verified;
-/// the others were refused for want of room.
+/// the others were refused because there was no room.
 fn waiting(verifier: &Verifier, request: &http::Request<Bytes>, copies: usize) -> usize {
     let (head, body) = request.clone().into_parts();
     let verify = || Box::pin(verifier.verify(&head, Full::new(body.clone())));

@@ -81,7 +81,7 @@ pub fn skipped(what: &str, why: &str) {
     say(&format!("skipped: {what}: {why}"));
 }
 
-/// As [`skipped`], for want of what `tests/run.sh` installs: there, it is a failure.
+/// As [`skipped`], because something is missing that `tests/run.sh` installs: there, it is a failure.
 pub fn missing(what: &str, why: &str) {
     let may_skip = env::var_os("COUNTERSIGN_NO_SKIP").is_none();
     assert!(may_skip, "{what}: {why}");

@@ -1,7 +1,12 @@
 //! The crates that are built into countersign: they are few, each with a row on the page of dependencies, and with
 //! a licence that `deny.toml` allows.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    process::Command,
+};
 
 use crate::licences::is_allowed;
 
@@ -99,6 +104,72 @@ fn each_optional_crate_has_a_row_that_is_true() {
     let all = crates(&[&direct[..], &["--all-features"]].concat());
     let optional = all.difference(&by_default).cloned().collect();
     assert_eq!(rows(&page, "Needed with other features"), optional);
+}
+
+/// The version of Rust that each crate of the lock file needs, by its name and version.
+fn needed_rust() -> BTreeMap<[String; 2], [u32; 2]> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--offline", "--locked", "--all-features"])
+        .args(["--format-version", "1"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo, which runs this test");
+    assert!(output.status.success(), "`cargo metadata` failed");
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    let needed = packages.filter_map(|package| {
+        let text = |name: &str| package[name].as_str();
+        let [name, version] = ["name", "version"].map(|name| text(name).unwrap().to_owned());
+        let mut numbers = text("rust_version")?.split('.').map(|n| n.parse().unwrap());
+        let rust = [(); 2].map(|()| numbers.next().unwrap_or(0));
+        Some(([name, version], rust))
+    });
+    needed.collect()
+}
+
+#[test]
+fn the_page_says_which_crates_hold_the_version_of_rust_up() {
+    let needed = needed_rust();
+    // The crate that needs the newest Rust of a build, as the page writes it.
+    let highest = |features: &str, without: &str| {
+        let crates = tree(&["--edges", "normal,build", "--features", features]);
+        let mut highest = ([0, 0], String::new());
+        for [package, ..] in &crates {
+            let (name, version) = package.split_once(" v").unwrap();
+            let version = version.split(' ').next().unwrap();
+            let rust = needed.get(&[name.to_owned(), version.to_owned()]);
+            let is_ours = name.starts_with("countersign");
+            if let Some(rust) = rust.filter(|rust| **rust > highest.0)
+                && !is_ours
+                && name != without
+            {
+                let short = version.rsplit_once('.').unwrap().0;
+                highest = (*rust, format!("`{name}` {short}"));
+            }
+        }
+        let ([major, minor], name) = highest;
+        (format!("{major}.{minor}"), name)
+    };
+    let (rust, name) = highest("", "");
+    assert!(file("Cargo.toml").contains(&format!("rust-version = \"{rust}\"")));
+
+    let page = file("src/guide/dependencies.md").replace('\n', " ");
+    let says = |sentence: &str| assert!(page.contains(sentence), "not on the page: {sentence}");
+    says(&format!("{name} needs Rust {rust}, and this is why"));
+    let (rust, name) = highest("", "sfv");
+    says(&format!(
+        "the default features would need {rust}, for {name},"
+    ));
+    for feature in ["postgres", "sqlite"] {
+        let (rust, name) = highest(feature, "sfv");
+        says(&format!(
+            "the features `postgres` and `sqlite` {rust}, for {name}."
+        ));
+    }
+    // No other feature is named.
+    for feature in ["cached-keys", "fs", "metrics", "redis", "reqwest"] {
+        assert_eq!(highest(feature, "sfv").0, rust, "{feature}");
+    }
 }
 
 #[test]

@@ -54,8 +54,8 @@ impl Oracle {
         }
         if self.effect.is_some() && self.unit.is_none() {
             notes.push(
-                "The state is no number that each request changes alike: how often it changed is not \
-                 known, and no race can be proven."
+                "The state is not a number that each request changes by the same amount. So it is not \
+                 known how often it changed, and no race can be proven."
                     .to_owned(),
             );
         }

@@ -22,7 +22,9 @@ use crate::{
 ///
 /// # The steps of a request
 /// 1. A request without a signature, with a stale signature, or under an unknown key is refused
-///    before its body is read.
+///    before its body is read. There are three exceptions: Mailgun's signature is in the body, so is
+///    Linear's time, and a handshake that you configured may be asked in up to 1 KiB of a body that
+///    is not signed.
 /// 2. The body is buffered, within limits of size, time and memory, and the MAC is compared in
 ///    constant time.
 /// 3. Only then is the inner service asked whether it is ready, for at most
