@@ -47,7 +47,8 @@ pub(crate) struct MigrateArgs {
     pub(crate) place: StorePlace,
 
     /// State that the service has accepted no request yet, so that requests that were signed before
-    /// are accepted. Only for a new service
+    /// are accepted. Only for a new service: the exit code is 1 if the store existed already
+    /// and still refuses them
     #[arg(long)]
     pub(crate) danger_assume_no_history: bool,
 }

@@ -42,10 +42,25 @@ async fn migrate(args: &MigrateArgs, printer: &Printer) -> Result<Exit, Failure>
         true => Before::Accepted,
         false => Before::Refused,
     };
-    drop(store::open(&place(&args.place, printer)?, before).await?);
-    match printer.is_json() {
-        true => printer.object(&json!({"version": 1, "ready": true})),
-        false => printer.text("the store is ready"),
+    let place = place(&args.place, printer)?;
+    drop(store::open(&place, before).await?);
+    let refuses = store::refuses_up_to(&place).await?.map(time::show);
+    if printer.is_json() {
+        printer.object(&json!({"version": 1, "ready": true, "refuses_signed_up_to": refuses}));
+    } else if let Some(at) = &refuses {
+        printer.text(&format!(
+            "the store is ready, and refuses requests that were signed up to {at}"
+        ));
+    } else {
+        printer.text("the store is ready");
+    }
+    if args.danger_assume_no_history && refuses.is_some() {
+        printer.warn(
+            "the store existed already, and --danger-assume-no-history changed nothing: requests that \
+             were signed up to that moment are refused. Their senders can sign them again. For a \
+             service that has accepted no request yet, name a store that does not exist",
+        );
+        return Ok(Exit::Found);
     }
     Ok(Exit::Done)
 }

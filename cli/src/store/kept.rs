@@ -3,14 +3,14 @@
 use std::{path::Path, sync::Arc};
 
 use countersign::{
-    KeyId, MemoryStore,
+    KeyId, MemoryStore, Timestamp,
     error::StoreError,
     store::{Claim, PostgresStore, Recorded, RedisStore, SqliteStore, StoreStatus},
 };
 use sqlx::postgres::PgConnectOptions;
 
 use super::opened::{
-    Before, FILE, MEMORY, POSTGRES, Store, WATERMARK, connected, open, without_password,
+    Before, FILE, MEMORY, POSTGRES, Store, WATERMARK, connected, open, unable, without_password,
 };
 use crate::{exit::Failure, http_client::causes, printer::escaped};
 
@@ -78,6 +78,16 @@ pub(crate) async fn open_kept(place: &str) -> Result<Kept, Failure> {
             return Err(refused(&"it is of another kind", "check the text"));
         }
     })
+}
+
+/// Returns up to which signed time the store refuses every request, if there is such a time.
+pub(crate) async fn refuses_up_to(place: &str) -> Result<Option<Timestamp>, Failure> {
+    if place == MEMORY {
+        return Ok(None);
+    }
+    let status = open_kept(place).await?.status().await;
+    let status = status.map_err(|error| unable(place, &error))?;
+    Ok(status.since.max(status.accepted_up_to))
 }
 
 /// The answer of a store.

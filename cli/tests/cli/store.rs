@@ -14,6 +14,33 @@ fn object(session: &Session, command: &str) -> (serde_json::Value, Option<i32>) 
     (object, output.status.code())
 }
 
+/// The flag is for a store that the command makes. One that refuses older requests already still does.
+#[test]
+fn a_store_that_exists_is_not_said_to_have_no_history() {
+    let session = Session::new();
+    for place in ["sqlite:used.db", "memory:mark"] {
+        let migrate = format!("countersign store migrate {place}");
+        let assuming = format!("{migrate} --danger-assume-no-history");
+        let (made, code) = object(&session, &format!("{migrate} --json"));
+        assert_eq!((&made["ready"], code), (&true.into(), Some(0)), "{place}");
+        let at = made["refuses_signed_up_to"].as_str().unwrap();
+        let (left, code) = object(&session, &format!("{assuming} --json"));
+        assert_eq!((&left, code), (&made, Some(1)), "{place}");
+        let said = session.run(&assuming);
+        assert!(
+            said.contains(&format!(
+                "the store is ready, and refuses requests that were signed up to {at}\n"
+            )) && said.contains("--danger-assume-no-history changed nothing"),
+            "{said}"
+        );
+        // A new one is as the flag says, however often it is said.
+        let other = format!("countersign store migrate {place}-2 --danger-assume-no-history");
+        for _ in 0..2 {
+            assert_eq!(session.stdout(&other), "the store is ready\n");
+        }
+    }
+}
+
 /// A proxy runs while somebody looks at its store, and forgets one of its requests.
 #[test]
 fn a_request_that_is_forgotten_is_accepted_once_more() {
