@@ -27,14 +27,20 @@ pub(crate) use shared::{RequestArgs, SchemeArgs, SecretArgs, SupplyArgs, method}
 pub(crate) use store::{ForgetArgs, MigrateArgs, StatusArgs, StoreCommand, StorePlace};
 
 use self::shared::{SECRETS, seconds};
-use crate::time;
+use crate::{page::page, time};
 
-const EXIT_CODES: &str = "\
+const AFTER_HELP: &str = concat!(
+    "\
 Exit codes:
   0  the request is verified, or the command has done what it was asked for
   1  the request is refused, or the command has found something
   2  the command line, or what a file or a secret holds, is wrong
-  3  the network or another program failed, or a file cannot be read or written";
+  3  the network or another program failed, or a file cannot be read or written
+
+Documentation:
+  ",
+    page!("README.md")
+);
 
 /// Signs, verifies and explains HMAC-signed HTTP requests.
 ///
@@ -45,14 +51,16 @@ Exit codes:
     name = "countersign",
     bin_name = "countersign",
     version,
-    after_help = EXIT_CODES,
+    after_help = AFTER_HELP,
     max_term_width = 100,
     subcommand_required = true,
     arg_required_else_help = true
 )]
 pub(crate) struct Args {
-    /// Print one JSON object on each line; `cli/README.md` describes the objects
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help = concat!(
+        "Print one JSON object on each line, as described at ",
+        page!("README.md#json")
+    ))]
     pub(crate) json: bool,
 
     #[command(subcommand)]

@@ -10,6 +10,7 @@ mod http_client;
 mod inspector;
 mod listen;
 mod nearest;
+mod page;
 mod printer;
 mod probe;
 #[cfg(unix)]

@@ -6,6 +6,7 @@ use clap::{Args as ClapArgs, ValueHint};
 use http::Method;
 
 use super::shared::{SchemeArgs, SecretArgs, method, seconds};
+use crate::page::page;
 
 const EFFECTS: &str = "Effects";
 const SAFETY: &str = "Safety";
@@ -85,9 +86,11 @@ pub(crate) struct ProbeArgs {
     #[arg(long)]
     pub(crate) http2: bool,
 
-    /// Run only this check, such as race; may be repeated. Each report lists the checks, and
-    /// `cli/checks.md` describes them
-    #[arg(long, value_name = "ID", conflicts_with = "skip")]
+    #[arg(long, value_name = "ID", conflicts_with = "skip", help = concat!(
+        "Run only this check, such as race; may be repeated. Each report lists the checks, which are \
+         described at ",
+        page!("checks.md")
+    ))]
     pub(crate) check: Vec<String>,
 
     /// Skip this check; may be repeated

@@ -10,12 +10,16 @@ use super::{any::AnyScheme, chosen::Chosen, header::Header, profile::Profile, se
 use crate::{
     exit::Failure,
     nearest::nearest,
+    page::page,
     toml_file::{Fault, Kind},
 };
 
 const KIND: Kind = Kind {
     name: "scheme file",
-    advice: "`cli/schemes/` has scheme files to begin with, and `cli/README.md` describes each key",
+    advice: concat!(
+        page!("README.md#scheme-files"),
+        " describes each key, and has files to begin with"
+    ),
 };
 
 /// The content of a scheme file.

@@ -33,6 +33,14 @@ fn all_help_texts() {
     insta::assert_snapshot!(all.join("\n\n").replace("  FOLDER", "FOLDER"));
 }
 
+/// An installed command comes without the repository.
+#[test]
+fn no_text_of_the_binary_names_a_file_of_the_repository() {
+    let found = Session::new().output("grep -aoE '`cli/[a-z/.]*`' \"$(type -P countersign)\"");
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "");
+    assert_eq!(found.status.code(), Some(1), "grep has searched");
+}
+
 /// The parser of arguments writes a line end in its place.
 #[test]
 fn no_help_text_has_the_letter_n_in_braces() {

@@ -12,11 +12,14 @@ use super::{
     signs::{ReadingSign, Sign},
     upstreams::Upstreams,
 };
-use crate::toml_file::{Fault, Kind};
+use crate::{
+    page::page,
+    toml_file::{Fault, Kind},
+};
 
 pub(crate) const KIND: Kind = Kind {
     name: "configuration",
-    advice: "`cli/proxy.md` describes each key",
+    advice: concat!(page!("proxy.md"), " describes each key"),
 };
 
 /// The upstreams of the configuration before.
