@@ -20,7 +20,7 @@ use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 use crate::common::{
     self, KEY, ORIGIN, SECRET,
     log::Log,
-    parts::{Script, Step},
+    parts::{Asked, FaultyStore, Script, Step},
 };
 
 const LIMIT: usize = 1000;
@@ -231,6 +231,33 @@ async fn a_request_whose_handler_failed_is_released_and_one_that_succeeded_is_co
         }
         assert_eq!(answer.0, then, "after {status}");
     }
+}
+
+/// Nothing would keep the lease. The twin has a runtime.
+#[test]
+fn a_request_that_cannot_be_kept_leased_without_a_runtime_is_let_through() {
+    let clock = common::clock();
+    let store = FaultyStore::around(common::store(&clock));
+    let lease = Duration::from_secs(30);
+    let layer = common::layer(&clock).store(store.clone());
+    let layer = layer.processing(Processing::Retryable { lease });
+    let layer = layer.build().unwrap().danger_observe_only().unwrap();
+    let app = Router::new().route("/", post(async || "handled"));
+    let app = app.layer(layer);
+    let request = || common::signed(&clock, "POST", "/", "{}");
+    let without_timer = tokio::runtime::Builder::new_current_thread().build();
+    for answered in [
+        common::ready(sent(&app, request())),
+        without_timer.unwrap().block_on(sent(&app, request())),
+    ] {
+        let (status, body, log) = answered;
+        assert_eq!((status, body.as_str()), (200, "handled"));
+        assert!(log.contains("store_misconfigured"), "{log}");
+        assert_eq!(store.times(Asked::Lease), 0);
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    assert_eq!(runtime.block_on(sent(&app, request())).0, 200);
+    assert_eq!(store.times(Asked::Lease), 1);
 }
 
 /// Outside of Axum, whose services take any body.

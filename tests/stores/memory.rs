@@ -819,6 +819,15 @@ mod configuration {
         );
     }
 
+    /// A capacity that "never fills" would be reserved: the process would abort.
+    #[test]
+    fn a_capacity_that_no_machine_has_is_refused() {
+        for capacity in [usize::MAX, (1 << 40) + 1] {
+            let message = message(MemoryStore::builder().capacity_bytes(capacity));
+            assert!(message.contains("1 TiB"), "{message}");
+        }
+    }
+
     #[test]
     fn a_new_store_takes_little_memory_and_shows_nothing_of_what_it_holds() {
         let store = MemoryStore::new().danger_assume_no_history();

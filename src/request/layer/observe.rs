@@ -21,7 +21,7 @@ use super::{
 use crate::{
     error::{ConfigError, ConfigErrorKind, Rejection},
     future::ResponseFuture,
-    once::{Handled, KeptLease, Report},
+    once::{Handled, KeptLease, Report, can_be_kept},
     request::{Processing, Verified, VerifiedPayload},
 };
 
@@ -181,12 +181,17 @@ impl LayerSettings {
         // Statements about a refused request are not true of a request that is let through.
         let report = head.extensions.remove::<Report>();
         let observing = Observing::new(body);
-        let at_once = std::future::ready(Ok(Ok::<(), std::convert::Infallible>(())));
+        let readiness = async {
+            if matches!(self.verifier.processing(), Processing::Retryable { .. }) {
+                can_be_kept()?;
+            }
+            Ok(Ok::<(), std::convert::Infallible>(()))
+        };
         let verifying = self.verifier.verify_when(
             &head,
             observing.looked_at(),
             |_| None,
-            at_once,
+            readiness,
             |rejection| {
                 rejection.report_observed(self.acknowledges(rejection));
             },

@@ -62,6 +62,9 @@ impl MemoryStoreBuilder {
     /// The least capacity: 64 KiB.
     pub const MIN_CAPACITY_BYTES: usize = 64 * 1024;
 
+    /// The most of a capacity. A 2,000th of it is allocated at once.
+    const MAX_CAPACITY_BYTES: u64 = 1 << 40;
+
     /// The greatest number of slots of one shard: 272 KiB. A claim that grows a shard touches all of
     /// the new table for the first time, and each page of it may cost the kernel 10 µs or more. The
     /// shards of ten million records are few enough to stay in the processor's cache.
@@ -71,7 +74,7 @@ impl MemoryStoreBuilder {
     const MIN_SHARDS: usize = 16;
 
     /// Sets the most bytes that are allocated for nonces, leases and keys; allocated as needed,
-    /// save for one per cent. Default: 256 MiB.
+    /// save for one per cent. Default: 256 MiB. Range: 64 KiB to 1 TiB.
     ///
     /// Plan 22 bytes for each live nonce. With the default window, the requests of a little more
     /// than 5 minutes are live at one time.
@@ -154,14 +157,18 @@ impl MemoryStoreBuilder {
     /// Builds the store.
     ///
     /// # Errors
-    /// Returns an error if the capacity is less than [`MemoryStoreBuilder::MIN_CAPACITY_BYTES`], or
-    /// the share of a key is not 1 to 100 per cent; if the file of the high watermark is that of
+    /// Returns an error if the capacity is less than [`MemoryStoreBuilder::MIN_CAPACITY_BYTES`] or
+    /// more than 1 TiB, or the share of a key is not 1 to 100 per cent; if the file of the high watermark is that of
     /// another live store, is damaged, is something else or no regular file, or cannot be read or
     /// written.
     pub fn build(mut self) -> Result<MemoryStore, ConfigError> {
         ConfigError::unless(
             self.capacity_bytes >= Self::MIN_CAPACITY_BYTES,
             "a memory store needs a capacity of 64 KiB at least",
+        )?;
+        ConfigError::unless(
+            u64::try_from(self.capacity_bytes).is_ok_and(|bytes| bytes <= Self::MAX_CAPACITY_BYTES),
+            "a memory store has a capacity of 1 TiB at most",
         )?;
         ConfigError::unless_share(self.key_share, "a memory store")?;
         let file = self.high_watermark.take();
