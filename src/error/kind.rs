@@ -68,7 +68,7 @@ kinds! {
         "Check that both sides have the same key id and secret, and that no proxy or middleware \
          changes the request before this layer; at DEBUG the log shows the message that was \
          expected.";
-    /// 401: signed too long ago, or past its expiry.
+    /// 401: signed too long ago, or expired.
     SignatureExpired = UNAUTHORIZED, "signature_expired",
         "The request was signed too long ago. Check the sender's clock and sign again.",
         "Compare the sender's clock with this server's, and look for a queue between them; many \
@@ -90,7 +90,7 @@ kinds! {
     RequestReplayed = CONFLICT, "request_replayed",
         "This signed request was received before. If its outcome is not known, ask for it before \
          signing a new one.",
-        "Nothing to do for a sender that retries; otherwise find out who has a copy of the request.";
+        "Nothing to do for a sender that retries; otherwise find out who captured the request.";
     /// 409 with `Retry-After`: a duplicate is being handled.
     RequestInFlight = CONFLICT, "request_in_flight",
         "A duplicate of this request is being handled. Send it again later.",
@@ -130,7 +130,7 @@ kinds! {
     /// `Retry-After`, because waiting does not help.
     TooManyPlaces = TOO_MANY_REQUESTS, "too_many_places",
         "This message was sent to more methods and paths than are remembered for one message.",
-        "Find out who has a copy of the message. Put the layer on routes without parameters, and \
+        "Find out who captured the message. Put the layer on routes without parameters, and \
          list the `methods` that they take: there, nothing is refused for what arrives elsewhere.";
     /// 503 with `Retry-After`: too many bytes of bodies are in flight, and this body was incomplete
     /// for longer than others.
@@ -167,25 +167,25 @@ kinds! {
          `readiness_timeout`.";
     /// 500: the handler answered with success, and recorded no nonce in its transaction.
     NonceNotRecorded = INTERNAL_SERVER_ERROR, "nonce_not_recorded",
-        "The service did not record this request, so that its outcome is unknown. Its log says why.",
+        "The service did not record this request, so its outcome is unknown. Its log says why.",
         "Correct the handler: it must consume its nonce, and commit, before it answers with \
          success.";
     /// 503: signed before this store can vouch for. `Retry-After` says when a request that is signed
     /// again is served, if that is not at once.
     SignAgain = SERVICE_UNAVAILABLE, "sign_again",
-        "The service cannot tell whether it accepted this request before it was started again. Sign \
-         the request again and send it.",
-        "Nothing to do for some seconds after a start: senders sign again. To serve at once after \
-         a restart, set `high_watermark` on a memory store, or choose a store that survives \
-         restarts; for tests, and for a first start, there is `danger_assume_no_history`. If it \
+        "The service cannot tell whether it has accepted this request before. Sign the request again \
+         and send it.",
+        "Nothing to do for some seconds after a start, or after the store has lost records: senders \
+         sign again. To serve at once after a restart, set `high_watermark` on a memory store, or \
+         choose a store that survives restarts; for tests, and for a first start, there is `danger_assume_no_history`. If it \
          goes on, compare the clocks.";
     /// 428: a version is required, and is missing, `*`, weak or not covered.
     VersionRequired = PRECONDITION_REQUIRED, "version_required",
         "The request must name the version that it changes, and the signature must cover it.",
         "Let the sender name the version in a covered `If-Match`, or in the body.";
-    /// 412: the version that was signed is not the present one.
+    /// 412: the version that was signed is not the current version.
     VersionMismatch = PRECONDITION_FAILED, "version_mismatch",
-        "The version that was signed is not the present one. Read the resource again.",
+        "The version that was signed is not the current version. Read the resource again.",
         "Nothing to do: the sender must read the resource again.";
     /// 403: signed for another resource than the one it was routed to.
     ResourceMismatch = FORBIDDEN, "resource_mismatch",
@@ -201,8 +201,8 @@ kinds! {
     /// [`require_changed`](crate::request::require_changed) was told.
     ResourceForbidden = FORBIDDEN, "resource_forbidden",
         "The sender may not change this resource.",
-        "Nothing to do for single ones: the owner may have changed a moment ago. Many at once look \
-         for what they may change.";
+        "Nothing to do for single ones: the owner may have changed a moment ago. Many at once may be a \
+         search for resources that the sender may change.";
     /// 409: the resource is in a state that does not allow the change, as
     /// [`require_changed`](crate::request::require_changed) was told.
     ResourceConflict = CONFLICT, "resource_conflict",
@@ -211,7 +211,7 @@ kinds! {
     /// 400: an [`Idempotency-Key`](crate::idempotency) is required, and the request has none.
     IdempotencyKeyMissing = BAD_REQUEST, "idempotency_key_missing",
         "The request must have an `Idempotency-Key`, and the signature must cover it.",
-        "Let the sender draw a key for each intention, or do not call `required`.";
+        "Let the sender make a new key for each intention, or do not call `required`.";
     /// 400: the `Idempotency-Key` is not a string of a Structured Field, or has a length that is
     /// not allowed.
     IdempotencyKeyMalformed = BAD_REQUEST, "idempotency_key_malformed",
@@ -219,8 +219,8 @@ kinds! {
         "Let the sender write the key as RFC 9651 writes a string, such as `\"k-1\"`.";
     /// 422: the `Idempotency-Key` was used for a request that said something else.
     IdempotencyKeyReused = UNPROCESSABLE_ENTITY, "idempotency_key_reused",
-        "The `Idempotency-Key` was used for another request. Draw a new key for a new intention.",
-        "Nothing to do for a single one; many from one sender mean that it draws keys badly, or \
+        "The `Idempotency-Key` was used for another request. Make a new key for a new intention.",
+        "Nothing to do for a single one; many from one sender mean that its keys are not unique, or that it \
          changes a request when it retries.";
     /// 409: an earlier attempt with this `Idempotency-Key` did not end, and nobody knows what it did.
     OutcomeUnknown = CONFLICT, "outcome_unknown",
@@ -231,7 +231,7 @@ kinds! {
     /// 500: the handler answered with success, and its transaction recorded no answer. If it did not
     /// try to, no retry runs.
     AnswerNotRecorded = INTERNAL_SERVER_ERROR, "answer_not_recorded",
-        "The service did not record its answer, so that its outcome is unknown. Its log says why.",
+        "The service did not record its answer, so its outcome is unknown. Its log says why.",
         "Correct the handler: it must record its answer in its transaction, and commit, before it \
          answers with success.";
     /// 500: a value that the service takes from its own state for the signed message is missing, or
@@ -249,7 +249,7 @@ kinds! {
         "The token is not valid here. Ask for a new one.",
         "Check that its key is still known, and that the services that issue and redeem have the \
          same purpose and lifetime; otherwise somebody is guessing.";
-    /// 410: a token past its expiry.
+    /// 410: a token that has expired.
     TokenExpired = GONE, "token_expired",
         "The token has expired. Ask for a new one.",
         "Nothing to do; raise `lifetime` if bearers need longer.";
@@ -259,8 +259,8 @@ kinds! {
         "Synchronise the clocks of the servers that issue and redeem.";
     /// 409: a token that was used before.
     TokenRedeemed = CONFLICT, "token_redeemed",
-        "The token was used before. Each is good for one use.",
-        "Nothing to do for a bearer who clicks twice; otherwise find out who has a copy of the token.";
+        "The token was used before. Each token works once.",
+        "Nothing to do for a bearer who clicks twice; otherwise find out who else has the token.";
     /// 403: an [envelope](crate::envelope::PayloadEnvelope) that cannot be read, or whose MAC does
     /// not match.
     EnvelopeAltered = FORBIDDEN, "envelope_altered",
@@ -294,13 +294,13 @@ kinds! {
     /// 400: the request names no digest for the file, or its signature does not cover it.
     FileDigestMissing = BAD_REQUEST, "file_digest_missing",
         "The request must name the SHA-256 of the file, and the signature must cover it.",
-        "Let the sender cover the digest, where the handler reads it.";
+        "Let the sender cover the part of the request in which the handler looks for the digest.";
     /// 404: no regular file of that name beneath the folder, or a link on the way to it.
     FileNotFound = NOT_FOUND, "file_not_found",
         "There is no such file.",
         "The reason says what is in the way; a link is never followed. If somebody puts links \
          there, find out who writes to the folder.";
-    /// 412: the file has not the digest that was signed, or that the application keeps.
+    /// 412: the digest of the file is not the one that was signed, or that the application keeps.
     FileMismatch = PRECONDITION_FAILED, "file_mismatch",
         "The file is not the one that was asked for.",
         "Nothing to do if the file was replaced on purpose; otherwise find out who writes to the folder.";

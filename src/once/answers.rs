@@ -298,9 +298,9 @@ impl AnswerRecord {
 /// Remembers which intentions were acted on, and what they were answered.
 ///
 /// An implementation keeps these promises:
-/// - of any number of claims on one digest, at once or one after another, at most one is answered
-///   [`AnswerOutcome::Claimed`] until the retention has passed by the store's own clock, unless the
-///   record was released, or was taken over as [`AnswerClaim::running_again`] allows;
+/// - however many claims on one digest arrive, at most one is answered [`AnswerOutcome::Claimed`]
+///   until the retention has passed by the store's own clock, unless the record was released, or
+///   was taken over as [`AnswerClaim::running_again`] allows;
 /// - every other claim is answered as [`AnswerRecord::judge`] says;
 /// - each step is fenced by the claim's attempt: once another attempt holds the key, or an answer
 ///   is recorded, the earlier holder changes nothing ([`StepOutcome::Lost`]);
@@ -308,17 +308,17 @@ impl AnswerRecord {
 ///   ([`StoreErrorKind::KeyOverQuota`]). The share is one of bytes in memory, and one of records in
 ///   the other stores of this crate, whatever the size of the answers. A record that is taken over
 ///   is not counted twice;
-/// - what is full, down, slow or unsure answers with an error. A record is never evicted before its
-///   retention has passed.
+/// - a store that is full, down, slow or unsure answers with an error. A record is never evicted
+///   before its retention has passed.
 ///
 /// [`StoreErrorKind::KeyOverQuota`]: crate::error::StoreErrorKind::KeyOverQuota
 pub trait AnswerStore: Send + Sync + 'static {
     /// Tells which store this is, and whether others may have answers in it:
     /// [`Sharing::within_process`] with the store itself, or [`Sharing::of_database`]. A store around
-    /// another store answers with that one's.
+    /// another store returns the sharing of the inner store.
     ///
-    /// By this, two verifiers of this process are refused whose senders would get each other's
-    /// answers.
+    /// This shows when the senders of two verifiers of this process would get each other's answers,
+    /// which is then refused.
     fn sharing(&self) -> Sharing;
 
     /// Claims the key if it is free: one atomic step. A record of the claim's own attempt is

@@ -54,7 +54,7 @@ pub enum StepOutcome {
 /// Remembers which nonces were used.
 ///
 /// An implementation keeps these promises:
-/// - of any number of claims on one identity, at once or one after another, at most one is
+/// - however many claims on one identity arrive, at once or one after another, at most one is
 ///   answered [`ClaimOutcome::New`] until its deadline has passed by the store's own clock;
 /// - a claim whose deadline is not above everything that the store has dropped for its age is
 ///   refused ([`StoreErrorKind::SignAgain`]), so that a clock which steps back reopens nothing;
@@ -65,7 +65,8 @@ pub enum StepOutcome {
 ///   remembered for as long as the namespace's others;
 /// - a claim that would give its message more records than [`Claim::most_records`] is refused
 ///   ([`StoreErrorKind::TooManyPlaces`]);
-/// - what is full, down, slow or unsure answers with an error. Live records are never evicted.
+/// - a store that is full, down, slow or unsure answers with an error. Live records are never
+///   evicted.
 ///
 /// [`StoreErrorKind::SignAgain`]: crate::error::StoreErrorKind::SignAgain
 /// [`StoreErrorKind::Misconfigured`]: crate::error::StoreErrorKind::Misconfigured
@@ -75,7 +76,7 @@ pub trait NonceStore: Send + Sync + 'static {
     /// event id extends the record in the same step.
     fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome>;
 
-    /// The same store's leases; `None` where it has none, and then it cannot serve
+    /// Returns the leases of the same store. With `None`, the store cannot serve
     /// [`Processing::Retryable`](crate::Processing::Retryable).
     fn leases(&self) -> Option<&dyn LeaseStore>;
 
@@ -84,21 +85,21 @@ pub trait NonceStore: Send + Sync + 'static {
     fn survives_restart(&self) -> bool;
 
     /// Tells which store this is, and whether others may claim in it: [`Sharing::within_process`]
-    /// with the store itself, or [`Sharing::of_database`]. A store around another store answers with
-    /// that one's.
+    /// with the store itself, or [`Sharing::of_database`]. A store around another store returns the
+    /// sharing of the inner store.
     ///
-    /// By this, [`build`](crate::request::VerifierBuilder::build) refuses two layers of this
+    /// [`build`](crate::request::VerifierBuilder::build) uses it to refuse two layers of this
     /// process that would use up each other's requests.
     fn sharing(&self) -> Sharing;
 
-    /// Returns how many nonces are on record, for a gauge: `None`, as by default, where that cannot
-    /// be told without asking a server. Nothing is decided by it.
+    /// Returns how many nonces are on record, for a gauge, or `None` if the store would need to ask
+    /// a server. Nothing is decided by it. Default: `None`.
     fn live(&self) -> Option<usize> {
         None
     }
 
-    /// Returns the latest signed time that the store refuses, because it may have forgotten what
-    /// was signed then: as far as it can tell without asking a server. Default: `None`.
+    /// Returns the latest signed time that the store refuses because it may have forgotten requests
+    /// of that time, as far as it knows without asking a server. Default: `None`.
     ///
     /// Nothing is refused by it. [`OneTimeToken::issue`](crate::OneTimeToken::issue) dates tokens
     /// later than this.
@@ -107,9 +108,9 @@ pub trait NonceStore: Send + Sync + 'static {
         None
     }
 
-    /// Returns until when a claim that was signed at `signed_at` can be recorded in this namespace,
-    /// whichever layer of whichever server makes it: as far as the store can tell without asking a
-    /// server. `needed` is the retention of the layer that asks. Default: `None`.
+    /// Returns until when any layer of any server can record a claim that was signed at `signed_at`
+    /// in this namespace, as far as the store knows without asking a server. `needed` is the
+    /// retention of the layer that asks. Default: `None`.
     ///
     /// A store that remembers a namespace for as long as its first claim needed refuses every claim
     /// that needs longer, so it answers with `signed_at` and that retention. A store that answers
@@ -238,20 +239,20 @@ pub trait LeaseStore: Send + Sync {
 /// effects of a handler, or rolled back together with them.
 ///
 /// Implemented for `sqlx::Transaction` of PostgreSQL and of SQLite (features `postgres` and
-/// `sqlite`). An executor that commits each statement by itself, such as a pool or a bare connection, must not
-/// implement it.
+/// `sqlite`). An executor that commits each statement by itself, such as a pool or a bare
+/// connection, must not implement it.
 ///
 /// An implementation keeps these promises:
-/// - of any number of transactions that consume one identity, at once or one after another, at
-///   most one is answered [`ClaimOutcome::New`] and commits, until the deadline has passed by the
-///   database's own clock; one that asks while another has not ended waits for it, or fails. The
-///   database itself gives up after `wait`, so that the transaction can be rolled back in time;
-/// - what was recorded is there if, and only if, the rest of the transaction is;
+/// - however many transactions consume one identity, at most one is answered
+///   [`ClaimOutcome::New`] and commits, until the deadline has passed by the database's own clock.
+///   A transaction that consumes while another has not ended waits for it, or fails. The database
+///   itself gives up after `wait`, so that the transaction can be rolled back in time;
+/// - the record stays if, and only if, the rest of the transaction does;
 /// - a deadline that the database's clock has reached, or that is not above everything the
 ///   database has dropped for its age, is refused ([`StoreErrorKind::SignAgain`]);
 /// - a claim that needs a longer memory than its namespace has is refused
 ///   ([`StoreErrorKind::Misconfigured`]);
-/// - what is unsure answers with an error. Live records are never evicted.
+/// - a database that is unsure answers with an error. Live records are never evicted.
 ///
 /// [`StoreErrorKind::SignAgain`]: crate::error::StoreErrorKind::SignAgain
 /// [`StoreErrorKind::Misconfigured`]: crate::error::StoreErrorKind::Misconfigured

@@ -14,15 +14,16 @@ use crate::{
 /// The version of a resource that a signed request is about, to be checked in the same statement or
 /// transaction as the change.
 ///
-/// It comes from a covered `If-Match` header, as strong entity tags (`"7"`; of several, any may be
-/// the present one), or in a field of the body. `*` and weak tags name no version and do not count.
+/// It comes from a covered `If-Match` header, as a strong entity tag (`"7"`), or in a field of the
+/// body. If there are several tags, one of them must be the current version. `*` and weak tags name
+/// no version and do not count.
 ///
-/// In Axum it is an extractor, which reads `If-Match`. With
-/// [`Processing::InTransaction`](crate::Processing::InTransaction), where nothing can be read
-/// before the nonce is recorded, it is read from the payload.
+/// In Axum, `SignedVersion` is an extractor, which reads `If-Match`. With
+/// [`Processing::InTransaction`](crate::Processing::InTransaction), read it from the payload,
+/// because nothing can be read before the nonce is recorded.
 ///
-/// The present version is compared where it is changed, and nowhere earlier: between a check and a
-/// later change the row may be another's.
+/// Compare the current version where it is changed, and not earlier: another request may change the
+/// row between a check and a later change.
 ///
 /// ```
 /// # #[cfg(feature = "postgres")] mod example {
@@ -36,12 +37,12 @@ use crate::{
 ///     payload: &VerifiedPayload,
 ///     (id, name): (i64, &str),
 /// ) -> Result<(), Error> {
-///     let version = payload.signed_version()?; // else 428
+///     let version = payload.signed_version()?; // 428 without a version
 ///     let updated = sqlx::query(
 ///         "UPDATE documents SET name = $3, version = version + 1 WHERE id = $1 AND version = $2",
 ///     )
 ///     .bind(id)
-///     .bind(version.parse::<i64>()?) // else 412: no version of ours
+///     .bind(version.parse::<i64>()?) // 412 if it is not a number
 ///     .bind(name)
 ///     .execute(&mut **tx)
 ///     .await?;
@@ -147,16 +148,16 @@ impl SignedVersion {
         })
     }
 
-    /// Checks that the present version is one that was signed. Call it while the row is locked.
+    /// Checks that the current version is one that was signed. Call it while the row is locked.
     ///
     /// # Errors
-    /// Returns 412, `version_mismatch`, if the present version is not one that was signed.
+    /// Returns 412, `version_mismatch`, if the current version is not one that was signed.
     pub fn require(&self, present: impl AsRef<str>) -> Result<(), Rejection> {
         let present = present.as_ref();
         if self.iter().any(|signed| signed == present) {
             return Ok(());
         }
-        let detail = format!("signed for {self}, the present version is \"{present}\"");
+        let detail = format!("signed for {self}, the current version is \"{present}\"");
         Err(Rejection::new(RejectionKind::VersionMismatch, detail))
     }
 }

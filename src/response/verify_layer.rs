@@ -15,25 +15,25 @@ use crate::{body::BoxError, future::ResponseFuture};
 /// A layer that verifies every response that an HTTP client gets.
 ///
 /// # The steps of a response
-/// 1. A response is refused before its body is read if it has no signature, a stale one, or one
-///    under an unknown key, over another status or header, or for another request.
+/// 1. A response is refused before its body is read if it has no signature, or if its signature is
+///    stale, under an unknown key, over another status or header, or for another request.
 /// 2. The body is read, within limits of size and time, and compared with the covered digest.
 /// 3. The caller gets the response with a `Full<Bytes>` as its body, and with
 ///    [`SignedBy`](crate::response::SignedBy) among its extensions.
 ///
-/// A refusal is a [`ResponseError`](crate::error::ResponseError): boxed, as an error of the client
-/// is, and found by `downcast_ref`. The outcome of the request is then not known. A request to
-/// which no response could be bound is not sent.
+/// The error of a refused response is a [`ResponseError`](crate::error::ResponseError). It is boxed,
+/// as an error of the client is, and `downcast_ref` finds it. The outcome of the request is then
+/// not known. A request to which no response could be bound is not sent.
 ///
-/// A verified response is final only if its [outcome](crate::response::SignedBy::outcome) is: a
-/// refusal, be it signed, may be the answer to a request that was altered on the way, and the
-/// genuine request may be delivered later.
+/// A verified response is final only if its [outcome](crate::response::SignedBy::outcome) is: even
+/// a signed refusal may be the answer to a request that was altered on the way, and the genuine
+/// request may be delivered later.
 ///
 /// # Position
-/// - Inside of [`SignLayer`](crate::SignLayer), for it must see the request as it is sent, and
-///   nearest to the client: outside of any layer that changes a response, such as decompression, or
-///   follows redirects.
-/// - Inside of [`SignAgainLayer`](crate::client::SignAgainLayer) likewise, which goes by the
+/// - Put it inside of [`SignLayer`](crate::SignLayer), because it must see the request as it is
+///   sent. Put it nearest to the client: every layer that changes a response, such as
+///   decompression, or that follows redirects must be outside of it.
+/// - Put it inside of [`SignAgainLayer`](crate::client::SignAgainLayer) too, which uses the
 ///   verified outcome and the signed time. If the client's clock is behind, the response is dated
 ///   ahead by as much, which [`max_skew`](crate::response::ResponseVerifierBuilder::max_skew) must
 ///   allow.

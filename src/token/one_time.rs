@@ -45,10 +45,10 @@ use crate::{
 ///   constant time, and only then is the payload parsed.
 /// - **Nothing is given out before it was used up**: [`verify`](Self::verify) answers with a
 ///   [`PendingToken`], whose payload cannot be read until it is redeemed.
-/// - **Redeemed once**: of any number of attempts, at once or one after another, on any server, one
-///   gets the payload. With a [store](crate::token::OneTimeTokenBuilder::store) the token is
-///   claimed before the payload is handed out, and never given back. [In the database transaction
-///   of its effects](PendingToken::transact), it is used up if, and only if, they are committed.
+/// - **Redeemed once**: however many attempts are made, on any server, one gets the payload. With a
+///   [store](crate::token::OneTimeTokenBuilder::store) the token is claimed before the payload is
+///   handed out, and never given back. [In the database transaction of its
+///   effects](PendingToken::transact), it is used up if, and only if, they are committed.
 /// - **Fails closed**: if the store gives no answer, nobody gets the payload.
 ///
 /// ```

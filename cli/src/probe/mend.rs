@@ -24,16 +24,17 @@ impl Mend {
 
 pub(super) const CLAIM: Mend = Mend {
     general: "Record the nonce, or the digest of the signed message, in one atomic step that fails if \
-              it is recorded: after the signature is verified, before the effect, in a store that all \
-              workers share and that forgets nothing while the signature is good.",
+              it is recorded already: after the signature is verified, before the effect, in a store \
+              that all workers share and that forgets nothing while the signature is valid.",
     django: "Insert into a table with a unique constraint inside `transaction.atomic()` and answer 409 \
              on `IntegrityError`; `cache.add()` is atomic only on a shared cache, and never \
              `cache.get()` followed by `cache.set()`.",
     fastapi: "`await redis.set(key, 1, nx=True, ex=305)`, or INSERT … ON CONFLICT DO NOTHING in \
-              the transaction of the effect. A set in a module is one per worker.",
+              the transaction of the effect. Each worker has variables of its own, so a set in a module \
+              is not shared.",
     express: "`await redis.set(key, 1, { NX: true, EX: 305 })`, or INSERT … ON CONFLICT DO \
               NOTHING in the transaction of the effect. Everything between two `await`s can run twice.",
-    axum: "`countersign::VerifyLayer` with a shared store does it; `Processing::InTransaction` records \
+    axum: "`countersign::VerifyLayer` with a shared store does this; `Processing::InTransaction` records \
            the nonce in the transaction of the effect.",
 };
 
@@ -65,15 +66,15 @@ pub(super) const BYTES: Mend = Mend {
 };
 
 pub(super) const TIME: Mend = Mend {
-    general: "Cover the time by the signature. Read it as whole digits, and refuse what is older than \
-              the window or ahead of it by more than a few seconds, by comparing the signed time with \
-              the clock. A missing time is refused, never replaced by the present.",
+    general: "Let the signature cover the time. Read the time as whole digits, and compare it with the \
+              clock: refuse a request that is older than the window, or dated more than a few seconds \
+              ahead. Refuse a missing time, and never replace it by the current time.",
     django: "`if not ts.isascii() or not ts.isdigit() or not -5 <= time.time() - int(ts) <= 300: return \
              HttpResponse(status=401)`",
     fastapi: "`if not ts.isascii() or not ts.isdigit() or not -5 <= time.time() - int(ts) <= 300: raise \
               HTTPException(401)`; a default for the header hides that it is missing.",
-    express: "`if (!/^\\d{1,12}$/.test(ts) || Math.abs(Date.now() / 1000 - ts) > 300) return \
-              res.sendStatus(401)`; a comparison with NaN is always false.",
+    express: "`const age = Date.now() / 1000 - ts; if (!/^\\d{1,12}$/.test(ts) || age > 300 || age < -5) \
+              return res.sendStatus(401)`; a comparison with NaN is always false.",
     axum: "`VerifyLayer` checks it before the body is read and again after; `max_age` and `max_skew` set \
            the window.",
 };
@@ -91,7 +92,7 @@ pub(super) const SIGNATURE: Mend = Mend {
 };
 
 pub(super) const COVER: Mend = Mend {
-    general: "Cover method, authority, path, query, time, a nonce and the body by the signature. If the \
+    general: "Let the signature cover method, authority, path, query, time, a nonce and the body. If the \
               sender's format is fixed, give each endpoint a secret of its own, and act on nothing that \
               is not covered.",
     django: "Build the message of `request.method`, `request.get_full_path()`, the time, the nonce and \
@@ -100,7 +101,7 @@ pub(super) const COVER: Mend = Mend {
               the nonce and the body, one part a line.",
     express: "Build the message of `req.method`, `req.originalUrl`, the time, the nonce and the raw \
               body, one part a line.",
-    axum: "`HttpMessageSignatures` (RFC 9421) covers all of it; read only what `VerifiedPayload` answers.",
+    axum: "`HttpMessageSignatures` (RFC 9421) covers all of it; read from `VerifiedPayload` alone.",
 };
 
 pub(super) const IDENTITY: Mend = Mend {
@@ -110,12 +111,12 @@ pub(super) const IDENTITY: Mend = Mend {
              identifier out of the path.",
     fastapi: "`if payload.id != id: raise HTTPException(403)`, after the signature is verified.",
     express: "`if (String(payload.id) !== req.params.id) return res.sendStatus(403)`.",
-    axum: "`VerifiedPath` answers 403 unless the path is covered and the one that was routed.",
+    axum: "`VerifiedPath` answers 403 unless the path is covered, and is the path that was routed.",
 };
 
 pub(super) const LIMITS: Mend = Mend {
-    general: "Refuse by the head what the head can decide, limit the length of bodies, and give the \
-              whole body one deadline.",
+    general: "If the head of a request shows that it must be refused, refuse it without its body. Limit \
+              the length of bodies, and give the whole body one deadline.",
     django: "`DATA_UPLOAD_MAX_MEMORY_SIZE`, and `client_max_body_size` with `client_body_timeout` in the \
              proxy before it.",
     fastapi: "Count bytes in `request.stream()` and wrap it in `asyncio.timeout`, or limit both in the \

@@ -39,12 +39,12 @@ pub enum OnDuplicate {
     /// 409, `request_replayed`.
     #[default]
     Reject,
-    /// 200 without a body: for senders who take anything else for a failure, and go on retrying.
+    /// 200 without a body: for senders that count any other answer as a failure, and go on retrying.
     ///
-    /// With [`Processing::Retryable`](crate::Processing::Retryable) that is said only of a request
-    /// that was completed. With [`Processing::AtMostOnce`](crate::Processing::AtMostOnce) it may
-    /// still be running, or have failed. With
-    /// [`Processing::InTransaction`](crate::Processing::InTransaction) it was committed.
+    /// With [`Processing::Retryable`](crate::Processing::Retryable), the earlier request was then
+    /// completed. With [`Processing::InTransaction`](crate::Processing::InTransaction), it was
+    /// committed. With [`Processing::AtMostOnce`](crate::Processing::AtMostOnce), it may still be
+    /// running, or have failed.
     Acknowledge,
 }
 

@@ -30,8 +30,8 @@ use crate::{
 /// restart runs again. For what must not happen twice, choose `SqliteAnswers` or `PostgresAnswers`.
 ///
 /// Guarantees while it lives:
-/// - of any number of claims on one key, at once or one after another, at most one is answered
-///   [`AnswerOutcome::Claimed`] until its retention has passed. Keys are told apart by SHA-256;
+/// - however many claims on one key arrive, at most one is answered [`AnswerOutcome::Claimed`] until
+///   its retention has passed. Keys are compared by their SHA-256;
 /// - a record is never evicted. A store that is full refuses with [`StoreErrorKind::Full`];
 /// - one key id holds no more than its [share](MemoryAnswersBuilder::key_share), beyond which it is
 ///   refused with [`StoreErrorKind::KeyOverQuota`];

@@ -73,8 +73,8 @@ impl MemoryStoreBuilder {
     /// The least number of shards, so that claims seldom meet at one lock.
     const MIN_SHARDS: usize = 16;
 
-    /// Sets the most bytes that are allocated for nonces, leases and keys; allocated as needed,
-    /// save for one per cent. Default: 256 MiB. Range: 64 KiB to 1 TiB.
+    /// Sets the most bytes that are allocated for nonces, leases and keys. All but one per cent is
+    /// allocated as it is needed. Default: 256 MiB. Range: 64 KiB to 1 TiB.
     ///
     /// Plan 22 bytes for each live nonce. With the default window, the requests of a little more
     /// than 5 minutes are live at one time.
@@ -86,8 +86,8 @@ impl MemoryStoreBuilder {
 
     /// Sets how much of the store one key may fill, in per cent. Default: 50. Range: 1 to 100.
     ///
-    /// Counted exactly for as many keys as the capacity has KiB, at most 65,536, of those that have
-    /// live nonces at one time. Keys beyond that share the quota of one.
+    /// The store counts as many keys with live nonces exactly as the capacity has KiB, and at most
+    /// 65,536. Further keys share the quota of one key.
     #[must_use]
     pub fn key_share(mut self, percent: u8) -> Self {
         self.key_share = percent;

@@ -22,30 +22,30 @@ use crate::{
 
 /// Remembers nonces in memory.
 ///
-/// **It serves exactly one live process.** Two processes with a memory store each accept one
-/// request each. A restart forgets: the store therefore refuses what may have been accepted before,
-/// every claim with `signed time <= start + max_skew`, with 503 and the code `sign_again`. Say
-/// [`MemoryStore::danger_assume_no_history`] where nothing was accepted earlier. A claim without a
-/// signed time cannot be refused in this way: there a restart does reopen what was accepted before.
+/// **It serves exactly one live process.** If two processes have a memory store each, each of them
+/// accepts the same request once. A restart forgets. So the store refuses every claim with
+/// `signed time <= start + max_skew`, which may have been accepted before (503, `sign_again`);
 /// [`MemoryStoreBuilder::high_watermark`](crate::store::MemoryStoreBuilder::high_watermark) narrows
-/// the refusal to about a second.
+/// this to about a second. If nothing was accepted earlier, call
+/// [`MemoryStore::danger_assume_no_history`]. A claim without a signed time cannot be refused in
+/// this way, and can be accepted once more after a restart.
 ///
 /// Guarantees while it lives:
-/// - of any number of claims on one nonce, at once or one after another, at most one is answered
-///   [`ClaimOutcome::New`] until its deadline has passed by the store's clock. Nonces are told
-///   apart by more than 64 bits of a keyed hash: one that is new may be taken for a replay, with a
-///   probability of one in 2⁶⁴ for each nonce in its shard, and never the other way round;
+/// - however many claims on one nonce arrive, at most one is answered [`ClaimOutcome::New`] until
+///   its deadline has passed by the store's clock. Nonces are compared by more than 64 bits of a
+///   keyed hash: a new nonce may be taken for a replay, with a probability of one in 2⁶⁴ for each
+///   nonce in its shard. A replay is never taken for a new nonce;
 /// - a live record is never evicted. A full store refuses with [`StoreErrorKind::Full`];
 /// - a namespace is remembered for as long as its first claim needed. A claim that needs longer is
 ///   refused with [`StoreErrorKind::Misconfigured`]: to raise `max_age` or a retention, make a new
 ///   store;
-/// - one key holds no more than its share
-///   ([`MemoryStoreBuilder::key_share`](crate::store::MemoryStoreBuilder::key_share)), beyond which
-///   it is refused with [`StoreErrorKind::KeyOverQuota`];
+/// - one key has no more records than its
+///   [share](crate::store::MemoryStoreBuilder::key_share). Beyond it, claims are refused with
+///   [`StoreErrorKind::KeyOverQuota`];
 /// - if the clock was ahead and steps back, records that were dropped meanwhile stay refused. The
 ///   clock must be right when the store is made;
-/// - no claim waits for a sweep of the whole store, or for its growth: both go by the shard, of
-///   some 1.1 MB at most. There is no thread in the background.
+/// - no claim waits until the whole store is swept, or has grown: a claim sweeps or grows one shard
+///   of at most 272 KiB. There is no thread in the background.
 ///
 /// A record takes 17 bytes, and 19 to 23 with the slots that are free around it.
 ///
@@ -112,10 +112,10 @@ pub struct MemoryStatistics {
 const SWEPT_FOR_QUOTA: usize = 8;
 
 impl MemoryStore {
-    /// Accepts what was signed before the store was made: for a first start, for tests, and where
-    /// another store has vouched until now. Without, every claim with
+    /// Accepts requests that were signed before the store was made: for a first start, for tests, or
+    /// if another store has kept the records until now. Default: every claim with
     /// `signed time <= start + max_skew` is refused. On a store with a high watermark it does
-    /// nothing: say it to its builder.
+    /// nothing: call it on the builder.
     #[must_use]
     pub fn danger_assume_no_history(mut self) -> Self {
         if self.high_watermark.is_none() {

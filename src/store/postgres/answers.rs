@@ -33,11 +33,11 @@ use crate::{
 /// service.
 ///
 /// Guarantees:
-/// - of any number of claims on one key, from any of the servers, at once or one after another, at
-///   most one is answered [`AnswerOutcome::Claimed`] until its retention has passed by the clock of
-///   the database. Keys are told apart by SHA-256;
-/// - what was answered is committed with `synchronous_commit = on`, whatever is set elsewhere. An
-///   answer that a handler records is as durable as its own transaction;
+/// - however many claims on one key arrive, from any of the servers, at most one is answered
+///   [`AnswerOutcome::Claimed`] until its retention has passed by the clock of the database. Keys
+///   are compared by their SHA-256;
+/// - each claim and each answer is committed with `synchronous_commit = on`, whatever is set
+///   elsewhere. An answer that a handler records is as durable as its own transaction;
 /// - a record is never evicted. A key id that has used up its share is refused with
 ///   [`StoreErrorKind::KeyOverQuota`]. Each process counts the records of a key once a second, and
 ///   adds those that it makes itself. A count is believed for 3 seconds at most: if later ones fail,

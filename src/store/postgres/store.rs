@@ -33,11 +33,10 @@ use crate::{
 /// Remembers nonces in PostgreSQL, for all servers of a service.
 ///
 /// Guarantees:
-/// - of any number of claims on one nonce, from any of the servers, at once or one after another,
-///   at most one is answered [`ClaimOutcome::New`](crate::store::ClaimOutcome::New) until its
-///   deadline has passed by the clock of the database. Nonces are told apart by SHA-256. A nonce
-///   that was [consumed](crate::PendingPayload::consume) in the same database is a replay, and the
-///   reverse;
+/// - however many claims on one nonce arrive, from any of the servers, at most one is answered
+///   [`ClaimOutcome::New`](crate::store::ClaimOutcome::New) until its deadline has passed by the
+///   clock of the database. Nonces are compared by their SHA-256. A nonce that was
+///   [consumed](crate::PendingPayload::consume) in the same database is a replay, and the reverse;
 /// - each claim is committed with `synchronous_commit = on` before it is answered, whatever is set
 ///   elsewhere;
 /// - one key of one namespace has no more records than
@@ -164,7 +163,7 @@ impl PostgresStore {
     /// From here on, requests that are signed up to a minute and `max_skew` from now are refused
     /// (503, code `sign_again`): earlier records may be dropped too soon for the new retention.
     ///
-    /// A retention that is shorter than the present one changes nothing.
+    /// A retention that is shorter than the current one changes nothing.
     ///
     /// # Errors
     /// Returns an error if the database refuses or cannot be reached.

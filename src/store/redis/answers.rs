@@ -28,22 +28,22 @@ use crate::{
 /// `PostgresAnswers`.
 ///
 /// Guarantees, on one master whose data lasts:
-/// - of any number of claims on one key, from any of the servers, at once or one after another, at
-///   most one is answered [`AnswerOutcome::Claimed`] until its retention has passed by the clock of
-///   Redis. Keys are told apart by SHA-256;
+/// - however many claims on one key arrive, from any of the servers, at most one is answered
+///   [`AnswerOutcome::Claimed`] until its retention has passed by the clock of Redis. Keys are
+///   compared by their SHA-256;
 /// - a record is never evicted: a server whose `maxmemory-policy` is not `noeviction` is not used.
 ///   A server without memory is answered with [`StoreErrorKind::Full`], and still records what an
 ///   attempt did that has its key, if the answer has at most 16 KiB;
 /// - one key id of one namespace has no more than 1 million records
 ///   ([`records_of_a_key`](Self::records_of_a_key)), beyond which it is refused with
 ///   [`StoreErrorKind::KeyOverQuota`];
-/// - what is down, slow or a replica is answered with an error.
+/// - a server that is down, slow or a replica is answered with an error.
 ///
 /// All records of one key id are on one server of a cluster.
 ///
-/// Replication is asynchronous: a promoted replica can lack
-/// the last answers, and so can a server that restarts without `appendfsync always`. No signed time
-/// tells how old an intention is, so nothing can be refused for that. Prefer
+/// Replication is asynchronous: a promoted replica can lack the last answers, and so can a server
+/// that restarts without `appendfsync always`. No signed time tells how old an intention is, so a
+/// retry cannot be refused for its age. Prefer
 /// [`RedisStoreBuilder::replicas`](crate::store::RedisStoreBuilder::replicas), or
 /// `PostgresAnswers`.
 ///

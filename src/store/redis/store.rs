@@ -95,7 +95,7 @@ impl RedisStore {
     /// or a request that covers no time, that was recorded before is remembered for as long as was
     /// promised then.
     ///
-    /// A retention that is not longer than the present one changes nothing.
+    /// A retention that is not longer than the current one changes nothing.
     ///
     /// # Errors
     /// Returns an error if the server gives no answer.

@@ -27,11 +27,11 @@ use crate::{
 /// one host.
 ///
 /// Guarantees:
-/// - of any number of claims on one key, from any of the processes, at once or one after another,
-///   at most one is answered [`AnswerOutcome::Claimed`] until its retention has passed by the clock
-///   of the host. Keys are told apart by SHA-256;
-/// - what was answered is on the disk, as far as the disk keeps its word: a database that is not
-///   opened with `synchronous=FULL` is refused, and so is one in memory;
+/// - however many claims on one key arrive, from any of the processes, at most one is answered
+///   [`AnswerOutcome::Claimed`] until its retention has passed by the clock of the host. Keys are
+///   compared by their SHA-256;
+/// - each claim and each answer is on the disk before it counts, unless the disk loses writes. A
+///   database that is not opened with `synchronous=FULL` is refused, and so is a database in memory;
 /// - a record is never evicted. A key id that has used up its share is refused with
 ///   [`StoreErrorKind::KeyOverQuota`], and a full disk with [`StoreErrorKind::Full`];
 /// - a handler's own transaction in the same database can record the answer, with

@@ -30,9 +30,9 @@ use crate::{
 /// Remembers nonces in a SQLite database: a file, shared by the processes of one host.
 ///
 /// Guarantees:
-/// - of any number of claims on one nonce, from any of the processes, at once or one after another,
-///   at most one is answered [`ClaimOutcome::New`](crate::store::ClaimOutcome::New) until its
-///   deadline has passed by the clock of the host. Nonces are told apart by SHA-256;
+/// - however many claims on one nonce arrive, from any of the processes, at most one is answered
+///   [`ClaimOutcome::New`](crate::store::ClaimOutcome::New) until its deadline has passed by the
+///   clock of the host. Nonces are compared by their SHA-256;
 /// - each claim is on the disk before it is answered (`synchronous=FULL`), and is known after a
 ///   crash of the process or the machine, unless the disk loses writes;
 /// - a live record is never evicted. A store that has [`SqliteStoreBuilder::capacity`] records,
@@ -161,7 +161,7 @@ impl SqliteStore {
     /// retention. An event, or a request that covers no time, that was recorded before is
     /// remembered for as long as was promised then.
     ///
-    /// A retention that is not longer than the present one changes nothing, and neither does a
+    /// A retention that is not longer than the current one changes nothing, and neither does a
     /// namespace that nobody has used.
     ///
     /// # Errors
