@@ -334,7 +334,7 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) copies: u16,
 
-    /// Sign the request again, with the present time, a new nonce and the same event id
+    /// Sign the request again, with the current time, a new nonce and the same event id
     #[arg(long)]
     pub(crate) sign_again: bool,
 

@@ -106,7 +106,7 @@ pub(crate) fn verify(
     let clock = Fixed(now.unwrap_or_else(|| SystemClock::default().now()));
     let wrong = |error: countersign::ConfigError| {
         Failure::usage(
-            "the request cannot be verified so",
+            "the request cannot be verified with these options",
             error.to_string(),
             "`countersign help verify` describes the options",
         )

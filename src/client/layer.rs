@@ -163,7 +163,7 @@ impl<S> Layer<S> for SignLayer {
 /// | --- | --- |
 /// | `signature_expired` | the server's `Date`, if it is later than the first signed time |
 /// | `signature_not_yet_valid` | the server's `Date`, if it is earlier than the first signed time |
-/// | `sign_again` | the present time, or the server's `Date` if that is later |
+/// | `sign_again` | the current time, or the server's `Date` if that is later |
 ///
 /// - Both requests can have an effect. A first request that was dated ahead becomes valid when its
 ///   time comes, and somebody who saw it can then deliver it. A first request can also have been

@@ -126,7 +126,7 @@ impl Signer {
             .rotate(key_id, secret, self.scheme.profile().algorithm)
     }
 
-    /// Signs a request, with the present time and, where the scheme has one, a nonce of 128 random
+    /// Signs a request, with the current time and, where the scheme has one, a nonce of 128 random
     /// bits.
     ///
     /// All other covered parts must be there already; the URI names the authority, or `Host`

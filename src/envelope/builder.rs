@@ -125,12 +125,12 @@ impl EnvelopesBuilder {
         let missing = |what| ConfigError::from(ConfigErrorKind::Missing(what));
         ConfigError::unless(
             (1..=128).contains(&self.purpose.len()),
-            "the purpose of an envelope has 1 to 128 bytes",
+            "the purpose of an envelope must have between 1 and 128 bytes",
         )?;
         self.memory.check_ranges()?;
         ConfigError::unless(
             (Duration::from_millis(1)..=Deadline::LONGEST).contains(&self.longest_deadline),
-            "`longest_deadline` is between 1 millisecond and 366 days",
+            "`longest_deadline` must be between 1 millisecond and 366 days",
         )?;
         let keys = self
             .keys

@@ -85,7 +85,7 @@ impl Deadline {
             }
             Kind::After(_) => Err(SignError::of_kind(
                 SignErrorKind::Time,
-                "the deadline of an envelope is between 1 millisecond and 366 days after sealing",
+                "the deadline of an envelope must be between 1 millisecond and 366 days after sealing",
             )),
         }
     }

@@ -209,7 +209,7 @@ impl Envelopes {
 pub(super) fn sealing_key_id(key_id: &str, known: &KnownKeys) -> Result<KeyId, ConfigError> {
     ConfigError::unless(
         key_id.len() <= MAX_KEY_ID_LEN,
-        "the key id that envelopes are sealed under has at most 16 bytes",
+        "the key id that envelopes are sealed under must have at most 16 bytes",
     )?;
     let key_id = KeyId::new(key_id)?;
     known.check_has(key_id.as_str())?;
@@ -286,7 +286,7 @@ impl Settings {
             return Err(Rejection::new(RejectionKind::EnvelopeNewer, detail));
         }
         if frame.version < VERSION {
-            return Err(altered("a version of the format that there never was"));
+            return Err(altered("no version of the format has this number"));
         }
         if frame.tag != self.tag {
             let detail = format!(

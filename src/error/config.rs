@@ -20,7 +20,7 @@ impl ConfigError {
         const HOUR: Duration = Duration::from_secs(60 * 60);
         let holds = (Duration::from_millis(1)..=HOUR).contains(&timeout);
         Self::unless_in_range(holds, || {
-            format!("`{name}` is between 1 millisecond and 1 hour")
+            format!("`{name}` must be between 1 millisecond and 1 hour")
         })
     }
 
@@ -28,14 +28,14 @@ impl ConfigError {
     pub(crate) fn unless_namespace(name: &str) -> Result<(), Self> {
         Self::unless(
             (1..=256).contains(&name.len()) && !name.contains('\0'),
-            "a namespace has between 1 and 256 bytes, and none of them is zero",
+            "a namespace must have between 1 and 256 bytes, and none of them may be zero",
         )
     }
 
     /// Refuses the share of a key in this store, unless it is 1 to 100 per cent.
     pub(crate) fn unless_share(per_cent: u8, store: &str) -> Result<(), Self> {
         Self::unless_in_range((1..=100).contains(&per_cent), || {
-            format!("the share of a key in {store} is 1 to 100 per cent")
+            format!("the share of a key in {store} must be between 1 and 100 per cent")
         })
     }
 

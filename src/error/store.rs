@@ -71,7 +71,7 @@ impl StoreError {
     pub(crate) fn too_many_places() -> Self {
         Self::new(
             StoreErrorKind::TooManyPlaces,
-            "the message has left as many records as it may at open places",
+            "the message has a record at as many open places as are allowed",
         )
     }
 

@@ -64,7 +64,7 @@ impl FileRoot {
     /// Returns an error if the limit is out of its range.
     pub fn max_bytes(mut self, bytes: u64) -> Result<Self, ConfigError> {
         const MOST: u64 = 64 * 1024 * 1024 * 1024;
-        ConfigError::unless(bytes <= MOST, "`max_bytes` is at most 64 GiB")?;
+        ConfigError::unless(bytes <= MOST, "`max_bytes` must be at most 64 GiB")?;
         self.max_bytes = bytes;
         Ok(self)
     }
@@ -77,7 +77,7 @@ impl FileRoot {
     pub fn max_hashing(mut self, files: usize) -> Result<Self, ConfigError> {
         ConfigError::unless(
             (1..=10_000).contains(&files),
-            "`max_hashing` is between 1 and 10,000",
+            "`max_hashing` must be between 1 and 10,000",
         )?;
         self.hashing = Arc::new(Semaphore::new(files));
         Ok(self)
@@ -111,7 +111,7 @@ impl FileRoot {
         };
         let permit = Arc::clone(&self.hashing).acquire_owned();
         let Ok(permit) = timeout(LONGEST_WAIT, permit).await else {
-            let detail = "as many files as may are being hashed; `max_hashing` is the bound";
+            let detail = "as many files as `max_hashing` allows are being hashed";
             return Err(Rejection::new(RejectionKind::FilesExhausted, detail));
         };
         let permit = permit.map_err(|_| stopped())?;
@@ -218,7 +218,7 @@ fn not_found(name: &str, why: &str) -> Rejection {
 
 fn mismatch(name: &str) -> Rejection {
     let detail = format!(
-        "`{}` has not the bytes that were asked for",
+        "the digest of `{}` is not the one that was asked for",
         name.escape_debug()
     );
     Rejection::new(RejectionKind::FileMismatch, detail)

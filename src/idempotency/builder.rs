@@ -198,24 +198,27 @@ impl IdempotencyLayerBuilder {
         for (holds, range) in [
             (
                 (SECOND / 10..=hour).contains(lease),
-                "the lease of an idempotency key is between 100 milliseconds and 1 hour",
+                "the lease of an idempotency key must be between 100 milliseconds and 1 hour",
             ),
             (
                 (60 * SECOND..=366 * DAY).contains(retention),
-                "the retention of an idempotency key is between 1 minute and 1 year",
+                "the retention of an idempotency key must be between 1 minute and 1 year",
             ),
             (
                 *lease < *retention,
-                "the retention of an idempotency key is longer than its lease",
+                "the retention of an idempotency key must be longer than its lease",
             ),
             (
                 *max_body <= 16 << 20,
                 "the body of an answer that is stored has at most 16 MiB",
             ),
-            (*body_deadline <= hour, "`body_deadline` is at most 1 hour"),
+            (
+                *body_deadline <= hour,
+                "`body_deadline` must be at most 1 hour",
+            ),
             (
                 self.max_going_on <= 1_000_000,
-                "`max_going_on` is at most 1 million",
+                "`max_going_on` must be at most 1 million",
             ),
         ] {
             ConfigError::unless(holds, range)?;

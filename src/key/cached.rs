@@ -164,16 +164,16 @@ impl CachedKeysBuilder {
         ConfigError::unless(
             (1..=MOST).contains(&settings.capacity)
                 && (1..=MOST).contains(&settings.unknown_capacity),
-            "`capacity` and `unknown_capacity` are between 1 and 10,000,000",
+            "`capacity` and `unknown_capacity` must be between 1 and 10,000,000",
         )?;
         ConfigError::unless(
             lives.iter().all(|time| (MILLISECOND..=DAY).contains(time)),
-            "`time_to_live` and `unknown_time_to_live` are between 1 millisecond and 1 day",
+            "`time_to_live` and `unknown_time_to_live` must be between 1 millisecond and 1 day",
         )?;
         ConfigError::unless_timeout(settings.look_up_timeout, "look_up_timeout")?;
         ConfigError::unless(
             settings.stale <= 7 * DAY,
-            "`danger_serve_stale_keys` is at most 7 days",
+            "`danger_serve_stale_keys` must be at most 7 days",
         )?;
         Ok(CachedKeys(Arc::new(Shared {
             inner: self.inner,

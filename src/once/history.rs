@@ -116,7 +116,7 @@ pub enum Forgotten {
     Start,
     /// The claim was signed at a time up to which an earlier process may have accepted claims.
     Accepted,
-    /// The claim was signed before its namespace had its present retention, or too shortly after
+    /// The claim was signed before its namespace had its current retention, or too shortly after
     /// it.
     Raised,
     /// Records with as late a deadline have been dropped.
@@ -270,7 +270,7 @@ impl History {
             )
             .refused_up_to(self.accepted_up_to),
             Forgotten::Raised => sign_again(
-                "signed before this namespace had its present retention, or too shortly after it",
+                "signed before this namespace had its current retention, or too shortly after it",
             )
             .refused_up_to(self.raised_at.saturating_add(claim.max_skew())),
             Forgotten::Dropped => sign_again("records with as late a deadline have been dropped"),

@@ -61,7 +61,7 @@ impl MemorySettings {
         const HOUR: Duration = Duration::from_secs(60 * 60);
         ConfigError::unless(
             self.clock_difference <= HOUR,
-            "`clock_difference` is at most 1 hour",
+            "`clock_difference` must be at most 1 hour",
         )?;
         ConfigError::unless_timeout(self.timeout, "store_timeout")?;
         ConfigError::unless_namespace(&self.namespace)

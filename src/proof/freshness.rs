@@ -47,15 +47,15 @@ impl Freshness {
         const SECOND: Duration = Duration::from_secs(1);
         ConfigError::unless(
             (SECOND..=Self::DAY).contains(&self.max_age),
-            "`max_age` is between 1 second and 1 day",
+            "`max_age` must be between 1 second and 1 day",
         )?;
         ConfigError::unless(
             (self.max_age..=Self::DAY).contains(&self.longest_age),
-            "`longest_max_age` is between `max_age` and 1 day",
+            "`longest_max_age` must be between `max_age` and 1 day",
         )?;
         ConfigError::unless(
             self.max_skew <= self.max_age,
-            "`max_skew` is at most `max_age`",
+            "`max_skew` must be at most `max_age`",
         )
     }
 

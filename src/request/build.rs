@@ -123,21 +123,24 @@ impl<T> VerifierBuilder<T> {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
         self.freshness.check_ranges()?;
-        ConfigError::unless(self.seals_for <= YEAR, "`seals_for` is at most 366 days")?;
+        ConfigError::unless(
+            self.seals_for <= YEAR,
+            "`seals_for` must be at most 366 days",
+        )?;
         self.body.check_ranges()?;
         let shared = self.shared_budget.as_ref();
         ConfigError::unless(
             self.body.max_bytes <= shared.map_or(self.body_budget / 2, BodyBudget::max_body),
-            "`body_budget_bytes` is at least twice `max_body_bytes`",
+            "`body_budget_bytes` must be at least twice `max_body_bytes`",
         )?;
         self.memory.check_ranges()?;
         ConfigError::unless(
             (1..=1_000_000).contains(&self.max_running),
-            "`max_running` is between 1 and 1,000,000",
+            "`max_running` must be between 1 and 1,000,000",
         )?;
         ConfigError::unless(
             (1..=10_000).contains(&self.max_unproven),
-            "`max_unproven` is between 1 and 10,000",
+            "`max_unproven` must be between 1 and 10,000",
         )?;
         ConfigError::unless_timeout(self.readiness_timeout, "readiness_timeout")?;
         for Accepted { scheme, .. } in self.accepted.all() {
@@ -146,13 +149,13 @@ impl<T> VerifierBuilder<T> {
                 profile
                     .untimed_retention
                     .is_none_or(|r| (HOUR..=YEAR).contains(&r)),
-                "without a signed time, requests are remembered for between 1 hour and 1 year",
+                "without a signed time, requests must be remembered for between 1 hour and 1 year",
             )?;
             ConfigError::unless(
                 profile
                     .event_horizon
                     .is_none_or(|h| (SECOND..=YEAR).contains(&h)),
-                "an event horizon is between 1 second and 1 year",
+                "an event horizon must be between 1 second and 1 year",
             )?;
             let remembered = profile.untimed_retention.or(profile.event_horizon);
             ConfigError::unless(
@@ -163,7 +166,7 @@ impl<T> VerifierBuilder<T> {
         match self.processing {
             Some(Processing::Retryable { lease }) => ConfigError::unless(
                 (SECOND..=DAY).contains(&lease),
-                "a lease is between 1 second and 1 day",
+                "a lease must be between 1 second and 1 day",
             ),
             _ => Ok(()),
         }

@@ -106,7 +106,7 @@ impl Authentic {
                 let Ok(running) = Arc::clone(&settings.running).try_acquire_owned() else {
                     return Err(Rejection::new(
                         RejectionKind::HandlersExhausted,
-                        "as many handlers as may are running; `max_running` is the bound",
+                        "as many handlers as `max_running` allows are running",
                     ));
                 };
                 let leased = ticket.lease(Arc::clone(store), duration).await;

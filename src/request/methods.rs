@@ -20,7 +20,7 @@ impl Methods {
     pub(super) fn new(known: &[Method]) -> Result<Self, ConfigError> {
         ConfigError::unless(
             (1..=MOST).contains(&known.len()),
-            "`methods` names between 1 and 16 methods",
+            "`methods` must name between 1 and 16 methods",
         )?;
         let names: Vec<_> = known.iter().map(Method::as_str).collect();
         let allow = HeaderValue::try_from(names.join(", "))

@@ -107,8 +107,7 @@ impl State<'_> {
         let turn = turn.ok().and_then(Result::ok).ok_or_else(|| {
             Rejection::new(
                 RejectionKind::HandlersExhausted,
-                "as many requests as may are waiting for their handler to supply what is signed; \
-                 `max_unproven` is the bound",
+                "as many requests as `max_unproven` allows wait for their handler to supply a signed value",
             )
         })?;
         self.unproven = Some(turn);

@@ -124,7 +124,7 @@ impl ResponseSigner {
         request.extensions.get_or_insert_default::<Report>();
     }
 
-    /// Signs the response to this request, as it arrived, with the present time.
+    /// Signs the response to this request, as it arrived, with the current time.
     ///
     /// `content-digest` is written if the response has a body. A response that cannot have a body
     /// (to `HEAD`, or with 204 or 304) keeps the digest that it has, which is of another response.

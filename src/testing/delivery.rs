@@ -25,7 +25,7 @@ pub fn delivery(scheme: impl Scheme, secret: impl AsRef<str>, body: impl Into<By
     Delivery::by(signer, body)
 }
 
-/// A request to be signed: `POST /` with a JSON body, at the present time, unless it is told
+/// A request to be signed: `POST /` with a JSON body, at the current time, unless it is told
 /// otherwise.
 #[derive(Clone, Debug)]
 #[must_use = "`request` makes the request"]

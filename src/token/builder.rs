@@ -175,16 +175,16 @@ impl<T, M> OneTimeTokenBuilder<T, M> {
         let missing = |what| ConfigError::from(ConfigErrorKind::Missing(what));
         ConfigError::unless(
             (1..=128).contains(&self.purpose.len()),
-            "the purpose of a token has 1 to 128 bytes",
+            "the purpose of a token must have between 1 and 128 bytes",
         )?;
         self.memory.check_ranges()?;
         ConfigError::unless(
             (Duration::from_secs(1)..=366 * DAY).contains(&self.lifetime)
                 && self.lifetime.subsec_nanos() == 0,
-            "`lifetime` is between 1 second and 366 days, in whole seconds",
+            "`lifetime` must be between 1 second and 366 days, in whole seconds",
         )?;
         let hour = Duration::from_secs(60 * 60);
-        ConfigError::unless(self.max_skew <= hour, "`max_skew` is at most 1 hour")?;
+        ConfigError::unless(self.max_skew <= hour, "`max_skew` must be at most 1 hour")?;
         let issue_under = self
             .issue_under
             .ok_or_else(|| missing("no key id to issue under; call `issue_under`"))?;

@@ -1,6 +1,6 @@
 //! The crate itself: how it is built, what it depends on, what must not compile, how long a
-//! comparison takes, what a request costs, what its examples print, and what all tests have said; and
-//! how it is released.
+//! comparison takes, what a request costs, what its examples print, what all tests have said, where
+//! the links of its pages lead, and how it is released.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,6 +22,7 @@ mod counts;
 mod dependencies;
 mod examples;
 mod licences;
+mod pages;
 mod release;
 mod rows;
 mod said;

@@ -585,13 +585,13 @@ fn a_configuration_that_would_not_be_safe_is_refused_and_says_what_to_do() {
             "no time for the inner service",
             with(&|b| b.readiness_timeout(Duration::ZERO)),
             "Range",
-            "`readiness_timeout` is between 1 millisecond",
+            "`readiness_timeout` must be between 1 millisecond",
         ),
         (
             "much time for the inner service",
             with(&|b| b.readiness_timeout(days(1))),
             "Range",
-            "`readiness_timeout` is between 1 millisecond and 1 hour",
+            "`readiness_timeout` must be between 1 millisecond and 1 hour",
         ),
         (
             "much time for a store",
@@ -778,7 +778,7 @@ fn a_configuration_that_would_not_be_safe_is_refused_and_says_what_to_do() {
             "a small store",
             MemoryStore::builder().capacity_bytes(1).build().map(drop),
             "Range",
-            "64 KiB at least",
+            "at least 64 KiB",
         ),
         (
             "no share",

@@ -234,7 +234,7 @@ async fn layer(
 ) -> Result<VerifyLayer, Failure> {
     let wrong = |error: ConfigError| {
         Failure::usage(
-            "requests cannot be verified so",
+            "requests cannot be verified with these options",
             error.to_string(),
             "`countersign help listen` describes the options",
         )

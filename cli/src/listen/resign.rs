@@ -37,7 +37,7 @@ impl Resigner {
         })
     }
 
-    /// Signs the request with the present time, under its event id or a new nonce, and under the
+    /// Signs the request with the current time, under its event id or a new nonce, and under the
     /// key id that it had unless another one was named.
     pub(crate) fn sign(
         &self,

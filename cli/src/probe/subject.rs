@@ -191,7 +191,7 @@ impl Subject {
     ) -> Result<Option<(Option<NonceKind>, bool, Vec<String>)>, Failure> {
         let wrong = |error: countersign::ConfigError| {
             Failure::usage(
-                "requests of this scheme cannot be verified so",
+                "requests of this scheme cannot be verified with these options",
                 error.to_string(),
                 "check --origin and --max-age",
             )

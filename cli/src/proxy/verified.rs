@@ -151,7 +151,7 @@ impl Refusal {
         match self {
             Self::Failure(failure) => failure,
             Self::Config(error) => Failure::usage(
-                format!("the route `{route}` cannot be served so"),
+                format!("the route `{route}` cannot be served with these settings"),
                 in_file_words(&error.to_string()),
                 "choose another store or other settings for the route",
             ),

@@ -68,12 +68,12 @@ mod tests {
     fn a_text_of_the_library_names_keys_of_the_file() {
         for (rust, file) in [
             (
-                "`max_skew` is at most `max_age`",
-                "`max-skew` is at most `max-age`",
+                "`max_skew` must be at most `max_age`",
+                "`max-skew` must be at most `max-age`",
             ),
             (
-                "as many handlers as may are running; `max_running` is the bound",
-                "as many handlers as may are running; `requests` of [limits] is the bound",
+                "as many handlers as `max_running` allows are running",
+                "as many handlers as `requests` of [limits] allows are running",
             ),
             // A code is the same in both.
             ("refused (`sign_again`)", "refused (`sign_again`)"),

@@ -297,7 +297,7 @@ impl HeaderSchemeBuilder {
             .is_some_and(|width| time.is_none() || !(1..=MAX_DIGITS).contains(&width))
         {
             return Err(refuse(format!(
-                "`time_width` is between 1 and {MAX_DIGITS} digits of a time that is named"
+                "`time_width` must be between 1 and {MAX_DIGITS} digits of a time that is named"
             )));
         }
         let (nonce, kind) = self.nonce.unzip();

@@ -240,7 +240,7 @@ impl Describe for HeaderScheme {
                 .is_some_and(|width| width != value.len())
             {
                 return Err(SignError::new(
-                    "the time has not the number of digits of `time_width`",
+                    "the number of digits of the time is not `time_width`",
                 ));
             }
             parts.headers.insert(name, header_value(value)?);

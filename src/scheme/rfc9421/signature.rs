@@ -84,7 +84,7 @@ impl Settings {
         for (label, _) in &signatures {
             if !inputs.iter().any(|member| member.label == *label) {
                 return Err(malformed(format!(
-                    "`signature` has `{label}`, `signature-input` has not"
+                    "`signature` has the label `{label}`, and `signature-input` does not"
                 )));
             }
         }
@@ -94,7 +94,7 @@ impl Settings {
         };
         if let Some(Member { label, .. }) = inputs.iter().find(unsigned) {
             return Err(malformed(format!(
-                "`signature-input` has `{label}`, `signature` has not"
+                "`signature-input` has the label `{label}`, and `signature` does not"
             )));
         }
         let mac_len = self.profile.algorithm.mac_len();

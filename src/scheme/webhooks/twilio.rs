@@ -109,8 +109,8 @@ const OF_EVERY_FORM: &str = "AccountSid";
 ///   `T=o12` have one signature, and so have `/hook?a=1` with `To=2`, `/hook?a=1To2` without a
 ///   form, and `/hook` with a parameter whose name begins with `?a=1`. The text of a message can so
 ///   become parameters of the form or of the query. The moved bytes are still nothing but what Twilio
-///   wrote, in its order. Refuse parameters that a callback never has, and miss none that it always
-///   has, `AccountSid` first of all.
+///   wrote, in its order. Refuse a request with a parameter that a callback never has, or
+///   without one that it always has, such as `AccountSid`.
 /// - **A form without `AccountSid`, or a URL, that a Studio flow makes of a stranger's words** can
 ///   pass for JSON. For a form, its URL must be the beginning of the URL of the JSON, and the rest
 ///   of that URL must begin with the name of the form's first parameter: `https://example.com/` and

@@ -21,7 +21,7 @@ pub(in crate::store) const SWEPT: i64 = 16;
 
 /// Returns what a key is told that has as many answers on record as it may.
 pub(in crate::store) fn over_quota() -> StoreError {
-    let message = "the key has as many answers on record as it may";
+    let message = "the key has as many answers on record as are allowed";
     StoreError::new(StoreErrorKind::KeyOverQuota, message)
 }
 
@@ -29,7 +29,7 @@ pub(in crate::store) fn over_quota() -> StoreError {
 pub(in crate::store) fn check_quota(records_of_a_key: u64) -> Result<(), ConfigError> {
     ConfigError::unless(
         records_of_a_key > 0,
-        "a key may have at least 1 answer on record",
+        "`records_of_a_key` must be at least 1",
     )
 }
 

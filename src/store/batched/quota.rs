@@ -33,7 +33,10 @@ const EXCHANGE: Duration = Duration::from_secs(1);
 pub(in crate::store) const RECORDS_OF_A_KEY: u64 = 10_000_000;
 
 pub(in crate::store) fn check_quota(records_of_a_key: u64) -> Result<(), ConfigError> {
-    ConfigError::unless(records_of_a_key > 0, "a key may have at least 1 record")
+    ConfigError::unless(
+        records_of_a_key > 0,
+        "`records_of_a_key` must be at least 1",
+    )
 }
 
 /// A key with less than this part of its quota to tell can wait.
@@ -262,7 +265,7 @@ impl Counted<'_> {
         let wait = self.own.fewer_at.load(ORDER).saturating_sub(now);
         StoreError::new(
             StoreErrorKind::KeyOverQuota,
-            "the key has as many records as it may have in this store",
+            "the key has as many records in this store as are allowed",
         )
         .with_retry_after(Duration::from_millis(wait).max(EXCHANGE))
     }

@@ -411,7 +411,7 @@ impl MemoryAnswersBuilder {
     pub fn build(self) -> Result<MemoryAnswers, ConfigError> {
         ConfigError::unless(
             self.capacity >= 64 * 1024,
-            "a memory store of answers needs a capacity of 64 KiB at least",
+            "the capacity of a memory store of answers must be at least 64 KiB",
         )?;
         ConfigError::unless_share(self.key_share, "a memory store of answers")?;
         Ok(self.build_in_range())

@@ -164,7 +164,7 @@ impl MemoryStoreBuilder {
     pub fn build(mut self) -> Result<MemoryStore, ConfigError> {
         ConfigError::unless(
             self.capacity_bytes >= Self::MIN_CAPACITY_BYTES,
-            "a memory store needs a capacity of 64 KiB at least",
+            "the capacity of a memory store must be at least 64 KiB",
         )?;
         ConfigError::unless(
             u64::try_from(self.capacity_bytes).is_ok_and(|bytes| bytes <= Self::MAX_CAPACITY_BYTES),

@@ -380,7 +380,7 @@ impl PostgresStoreBuilder {
         let wait = self.timeout;
         ConfigError::unless(
             (1..=64).contains(&self.connections),
-            "a PostgreSQL store has 1 to 64 connections",
+            "a PostgreSQL store must have between 1 and 64 connections",
         )?;
         ConfigError::unless_wait(wait, "a PostgreSQL store")?;
         check_quota(self.records_of_a_key)?;

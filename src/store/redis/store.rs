@@ -315,7 +315,7 @@ impl RedisStoreBuilder {
         ConfigError::unless_wait(self.timeout, "a Redis store")?;
         ConfigError::unless(
             self.clock_difference <= MAX_DIFFERENCE,
-            "the clocks of a Redis store are at most an hour apart",
+            "the clocks of a Redis store must be at most an hour apart",
         )?;
         check_quota(self.records_of_a_key)?;
         let terms = Terms {

@@ -433,12 +433,12 @@ impl SqliteStoreBuilder {
     pub async fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, OpenError> {
         ConfigError::unless(
             self.capacity > 0,
-            "a SQLite store needs a capacity of 1 at least",
+            "the capacity of a SQLite store must be at least 1",
         )?;
         ConfigError::unless_share(self.key_share, "a SQLite store")?;
         ConfigError::unless(
             !self.timeout.is_zero() && self.timeout <= MAX_TIMEOUT,
-            "a SQLite store waits for at most 1 hour, and not for no time",
+            "the timeout of a SQLite store must be more than zero, and at most 1 hour",
         )?;
         let now = self.clock.now();
         let since = if self.assume_no_history {

@@ -24,7 +24,7 @@ pub(super) fn number<T: TryFrom<u64>>(
         let (first, last) = (range.start, range.end - 1);
         Fault::at(
             written.span(),
-            format!("it is between {first} and {last} {unit}"),
+            format!("it must be between {first} and {last} {unit}"),
         )
         .advising("choose a number within the range")
     };
@@ -54,7 +54,7 @@ pub(super) fn max_body(
     match (max, written) {
         (Some(max), Some(written)) if max > longest => Err(Fault::at(
             written.span(),
-            format!("it is at most a quarter of `body-bytes` in [limits]: {longest} bytes"),
+            format!("it must be at most a quarter of `body-bytes` in [limits]: {longest} bytes"),
         )
         .advising("take less, or set `body-bytes` to four times the longest body")),
         _ => Ok(max),
