@@ -659,7 +659,7 @@ fn a_configuration_that_would_not_be_safe_is_refused_and_says_what_to_do() {
             "a namespace that no database takes",
             with(&|b| b.namespace("a\0b")),
             "Range",
-            "none of them is zero",
+            "none of them may be zero",
         ),
         (
             "a short lease",
@@ -784,7 +784,7 @@ fn a_configuration_that_would_not_be_safe_is_refused_and_says_what_to_do() {
             "no share",
             MemoryStore::builder().key_share(0).build().map(drop),
             "Range",
-            "1 to 100 per cent",
+            "between 1 and 100 per cent",
         ),
     ];
     for (what, built, kind, advice) in refused {
