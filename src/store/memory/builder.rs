@@ -158,9 +158,9 @@ impl MemoryStoreBuilder {
     ///
     /// # Errors
     /// Returns an error if the capacity is less than [`MemoryStoreBuilder::MIN_CAPACITY_BYTES`] or
-    /// more than 1 TiB, or the share of a key is not 1 to 100 per cent; if the file of the high watermark is that of
-    /// another live store, is damaged, is something else or no regular file, or cannot be read or
-    /// written.
+    /// more than 1 TiB, or the share of a key is not 1 to 100 per cent. Returns an error if the file
+    /// of the high watermark belongs to another live store, is damaged, is not a regular file or not
+    /// a high watermark, or cannot be read or written.
     pub fn build(mut self) -> Result<MemoryStore, ConfigError> {
         ConfigError::unless(
             self.capacity_bytes >= Self::MIN_CAPACITY_BYTES,
@@ -168,7 +168,7 @@ impl MemoryStoreBuilder {
         )?;
         ConfigError::unless(
             u64::try_from(self.capacity_bytes).is_ok_and(|bytes| bytes <= Self::MAX_CAPACITY_BYTES),
-            "a memory store has a capacity of 1 TiB at most",
+            "the capacity of a memory store must be at most 1 TiB",
         )?;
         ConfigError::unless_share(self.key_share, "a memory store")?;
         let file = self.high_watermark.take();
