@@ -4,6 +4,7 @@ mod at_once;
 mod connection;
 mod cut_short;
 mod failures;
+mod hooked;
 mod naive;
 mod others;
 mod renewal;

@@ -21,7 +21,11 @@ use http::Request;
 use tokio::{sync::Semaphore, task::yield_now};
 use tower::ServiceExt as _;
 
-use super::{Server, answers, keyed};
+use super::{
+    Server, answers,
+    hooked::{Call, hooked},
+    keyed,
+};
 use crate::common;
 
 /// When a claim is carried out, and what is answered.
@@ -304,59 +308,22 @@ async fn a_claim_is_taken_back_from_a_store_that_panics() {
     assert_eq!((again.said().0, course.server.effects()), (201, 1));
 }
 
-/// A store that counts who asks it at one time.
-struct Crowded {
-    store: Arc<MemoryAnswers>,
-    asking: AtomicUsize,
-    most: Arc<AtomicUsize>,
-}
-
-impl Crowded {
-    /// Somebody asks, for as long as it takes others to ask as well.
-    async fn asked(&self) {
-        let asking = self.asking.fetch_add(1, Ordering::SeqCst) + 1;
-        self.most.fetch_max(asking, Ordering::SeqCst);
-        for _ in 0..100 {
-            yield_now().await;
-        }
-        self.asking.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-impl AnswerStore for Crowded {
-    fn sharing(&self) -> Sharing {
-        self.store.sharing()
-    }
-
-    fn claim<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
+/// A store that counts who claims or finds at one time, each for as long as others take to do it too.
+fn crowded(store: Arc<MemoryAnswers>, most: Arc<AtomicUsize>) -> impl AnswerStore {
+    let asking = Arc::<AtomicUsize>::default();
+    hooked(store, move |call, _| {
+        let (asking, most) = (Arc::clone(&asking), Arc::clone(&most));
         StoreFuture::new(async move {
-            self.asked().await;
-            self.store.claim(claim).await
+            if [Call::Claim, Call::Find].contains(&call) {
+                most.fetch_max(asking.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                for _ in 0..100 {
+                    yield_now().await;
+                }
+                asking.fetch_sub(1, Ordering::SeqCst);
+            }
+            Ok(())
         })
-    }
-
-    fn find<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, Option<AnswerOutcome>> {
-        StoreFuture::new(async move {
-            self.asked().await;
-            self.store.find(claim).await
-        })
-    }
-
-    fn renew<'a>(&'a self, c: &'a AnswerClaim, lease: Duration) -> StoreFuture<'a, StepOutcome> {
-        self.store.renew(c, lease)
-    }
-
-    fn record<'a>(&'a self, c: &'a AnswerClaim, a: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
-        self.store.record(c, a)
-    }
-
-    fn release<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, StepOutcome> {
-        self.store.release(claim)
-    }
-
-    fn resolve<'a>(&'a self, c: &'a AnswerClaim, a: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
-        self.store.resolve(c, a)
-    }
+    })
 }
 
 /// Duplicates at once would use up the connections of a pool that all keys share. The twins have a
@@ -367,11 +334,7 @@ async fn duplicates_of_one_key_ask_the_store_one_at_a_time() {
     let crowd = async |key: fn(usize) -> String, signs_again: bool| {
         let clock = common::clock();
         let most = Arc::<AtomicUsize>::default();
-        let store = Crowded {
-            store: answers(&clock),
-            asking: AtomicUsize::new(0),
-            most: Arc::clone(&most),
-        };
+        let store = crowded(answers(&clock), Arc::clone(&most));
         let server = Arc::new(Server::with(clock, IdempotencyLayer::builder(store)));
         let once = server.sign(keyed("k", "/pay", "{}"));
         let (head, _) = once.into_parts();

@@ -20,7 +20,9 @@ use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
 use super::{
-    Server, answers, ask, keyed,
+    Server, answers, ask,
+    hooked::{Call, hooked},
+    keyed,
     naive::{self, Fault},
     sign, verify,
 };
@@ -316,44 +318,11 @@ async fn a_store_that_cannot_say_which_it_is_lets_nothing_through() {
 /// A store that fails while an answer is recorded: the sender gets it, and no retry runs.
 #[tokio::test]
 async fn an_answer_that_is_not_recorded_leaves_and_runs_no_second_time() {
-    struct Forgetful(Arc<MemoryAnswers>);
-
-    impl AnswerStore for Forgetful {
-        fn sharing(&self) -> Sharing {
-            self.0.sharing()
-        }
-
-        fn claim<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
-            self.0.claim(claim)
-        }
-
-        fn find<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, Option<AnswerOutcome>> {
-            self.0.find(claim)
-        }
-
-        fn renew<'a>(
-            &'a self,
-            c: &'a AnswerClaim,
-            lease: Duration,
-        ) -> StoreFuture<'a, StepOutcome> {
-            self.0.renew(c, lease)
-        }
-
-        fn record<'a>(&'a self, _: &'a AnswerClaim, _: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
-            StoreFuture::ready(Err(StoreError::unavailable("down")))
-        }
-
-        fn release<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, StepOutcome> {
-            self.0.release(claim)
-        }
-
-        fn resolve<'a>(&'a self, c: &'a AnswerClaim, a: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
-            self.0.resolve(c, a)
-        }
-    }
-
     let clock = common::clock();
-    let store = Forgetful(answers(&clock));
+    let store = hooked(answers(&clock), |call, _| match call {
+        Call::Record => Failing::Fails.answer(),
+        _ => StoreFuture::ready(Ok(())),
+    });
     let server = Server::with(clock, IdempotencyLayer::builder(store));
     assert_eq!(server.send("k", "/pay", "{}").await.said().0, 201);
     let waits = server.send("k", "/pay", "{}").await;

@@ -2,15 +2,10 @@
 
 use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
-use axum::{
-    body::{Body, Bytes},
-    response::Response,
-};
+use axum::{body::Body, response::Response};
 use countersign::{
     idempotency::IdempotencyLayer,
-    store::{
-        AnswerClaim, AnswerOutcome, AnswerStore, MemoryAnswers, Sharing, StepOutcome, StoreFuture,
-    },
+    store::{AnswerStore, MemoryAnswers, StoreFuture},
     testing::ManualClock,
 };
 use http::Request;
@@ -23,7 +18,11 @@ use tower::{
     ServiceBuilder, ServiceExt, limit::GlobalConcurrencyLimitLayer, util::BoxCloneService,
 };
 
-use super::{Server, Work, answers, ask, keyed, sign, verify};
+use super::{
+    Server, Work, answers, ask,
+    hooked::{Call, hooked},
+    keyed, sign, verify,
+};
 use crate::common::{self, KEY, OTHER_KEY, OTHER_SECRET, SECRET};
 
 /// Sends a request whose handler is slow, and hangs up once the handler runs.
@@ -73,36 +72,11 @@ async fn one_sender_that_hangs_up_does_not_cut_off_the_handlers_of_another() {
 }
 
 /// A store that claims, and finds nothing for as long as one waits.
-struct Deaf(Arc<MemoryAnswers>);
-
-impl AnswerStore for Deaf {
-    fn sharing(&self) -> Sharing {
-        self.0.sharing()
-    }
-
-    fn claim<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
-        StoreFuture::new(async move { self.0.claim(claim).await })
-    }
-
-    fn find<'a>(&'a self, _: &'a AnswerClaim) -> StoreFuture<'a, Option<AnswerOutcome>> {
-        StoreFuture::new(pending())
-    }
-
-    fn renew<'a>(&'a self, c: &'a AnswerClaim, lease: Duration) -> StoreFuture<'a, StepOutcome> {
-        self.0.renew(c, lease)
-    }
-
-    fn record<'a>(&'a self, c: &'a AnswerClaim, a: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
-        self.0.record(c, a)
-    }
-
-    fn release<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, StepOutcome> {
-        self.0.release(claim)
-    }
-
-    fn resolve<'a>(&'a self, c: &'a AnswerClaim, a: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
-        self.0.resolve(c, a)
-    }
+fn deaf(store: Arc<MemoryAnswers>) -> impl AnswerStore {
+    hooked(store, |call, _| match call {
+        Call::Find => StoreFuture::new(pending()),
+        _ => StoreFuture::ready(Ok(())),
+    })
 }
 
 /// Anybody can send an overheard request again. The retry of its sender does not wait for the
@@ -110,7 +84,7 @@ impl AnswerStore for Deaf {
 #[tokio::test(start_paused = true)]
 async fn a_replay_does_not_delay_the_retry_of_its_sender() {
     let clock = common::clock();
-    let builder = IdempotencyLayer::builder(Deaf(answers(&clock)));
+    let builder = IdempotencyLayer::builder(deaf(answers(&clock)));
     let server = Server::with(clock, builder.store_timeout(Duration::from_secs(3600)));
     let (head, _) = server.sign(keyed("k", "/pay", "{}")).into_parts();
     let overheard = || Request::from_parts(head.clone(), Body::from("{}"));
@@ -133,7 +107,7 @@ async fn a_replay_does_not_delay_the_retry_of_its_sender() {
 #[tokio::test(start_paused = true)]
 async fn a_duplicate_holds_no_permit_while_its_answer_is_looked_up() {
     let clock = common::clock();
-    let builder = IdempotencyLayer::builder(Deaf(answers(&clock)));
+    let builder = IdempotencyLayer::builder(deaf(answers(&clock)));
     let layer = builder.store_timeout(Duration::from_secs(3600)).build();
     let layer = layer.unwrap();
     let verify = verify(&clock).answer_duplicates_from(&layer);
@@ -167,39 +141,16 @@ async fn a_duplicate_holds_no_permit_while_its_answer_is_looked_up() {
 }
 
 /// A store that makes a claim once the test lets it.
-struct Gated(Arc<MemoryAnswers>, Arc<Semaphore>);
-
-impl AnswerStore for Gated {
-    fn sharing(&self) -> Sharing {
-        self.0.sharing()
-    }
-
-    fn claim<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
+fn gated(store: Arc<MemoryAnswers>, claims: Arc<Semaphore>) -> impl AnswerStore {
+    hooked(store, move |call, _| {
+        let claims = Arc::clone(&claims);
         StoreFuture::new(async move {
-            self.1.acquire().await.unwrap().forget();
-            self.0.claim(claim).await
+            if call == Call::Claim {
+                claims.acquire().await.unwrap().forget();
+            }
+            Ok(())
         })
-    }
-
-    fn find<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, Option<AnswerOutcome>> {
-        self.0.find(claim)
-    }
-
-    fn renew<'a>(&'a self, c: &'a AnswerClaim, lease: Duration) -> StoreFuture<'a, StepOutcome> {
-        self.0.renew(c, lease)
-    }
-
-    fn record<'a>(&'a self, c: &'a AnswerClaim, a: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
-        self.0.record(c, a)
-    }
-
-    fn release<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, StepOutcome> {
-        self.0.release(claim)
-    }
-
-    fn resolve<'a>(&'a self, c: &'a AnswerClaim, a: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
-        self.0.resolve(c, a)
-    }
+    })
 }
 
 /// A service with two permits, whose claims wait for the test.
@@ -215,7 +166,7 @@ impl Crowd {
     fn new() -> Self {
         let (clock, work) = (common::clock(), Work::new());
         let (permits, claims) = (Arc::new(Semaphore::new(2)), Arc::new(Semaphore::new(0)));
-        let store = Gated(answers(&clock), Arc::clone(&claims));
+        let store = gated(answers(&clock), Arc::clone(&claims));
         let layer = IdempotencyLayer::builder(store).store_timeout(Duration::from_secs(3600));
         let service = ServiceBuilder::new()
             .layer(verify(&clock).build().unwrap())

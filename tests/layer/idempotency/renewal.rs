@@ -23,7 +23,11 @@ use countersign::{
 use http::{Response, StatusCode};
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::{Server, Work, answers, ask, keyed, verify};
+use super::{
+    Server, Work, answers, ask,
+    hooked::{Call, hooked},
+    keyed, verify,
+};
 use crate::common::{self, log::Log};
 
 /// A store that goes wrong as often as it is told, and tells when it was asked.
@@ -331,8 +335,8 @@ async fn an_answer_that_was_rolled_back_does_not_leave_because_another_attempt_h
             }
         };
         let claimed = Claimed::default();
-        let spy = Spy(store, claimed.clone());
-        let layer = IdempotencyLayer::builder(spy).in_transaction();
+        let store = spied(store, claimed.clone());
+        let layer = IdempotencyLayer::builder(store).in_transaction();
         let router = Router::new()
             .route("/pay", post(handler))
             .layer(Extension(claimed))
@@ -357,35 +361,11 @@ async fn an_answer_that_was_rolled_back_does_not_leave_because_another_attempt_h
 struct Claimed(Arc<Mutex<Option<AnswerClaim>>>);
 
 /// A store that tells which claim was made.
-struct Spy(Arc<MemoryAnswers>, Claimed);
-
-impl AnswerStore for Spy {
-    fn sharing(&self) -> Sharing {
-        self.0.sharing()
-    }
-
-    fn claim<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
-        *self.1.0.lock().unwrap() = Some(claim.clone());
-        self.0.claim(claim)
-    }
-
-    fn find<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, Option<AnswerOutcome>> {
-        self.0.find(claim)
-    }
-
-    fn renew<'a>(&'a self, c: &'a AnswerClaim, lease: Duration) -> StoreFuture<'a, StepOutcome> {
-        self.0.renew(c, lease)
-    }
-
-    fn record<'a>(&'a self, c: &'a AnswerClaim, a: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
-        self.0.record(c, a)
-    }
-
-    fn release<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, StepOutcome> {
-        self.0.release(claim)
-    }
-
-    fn resolve<'a>(&'a self, c: &'a AnswerClaim, a: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
-        self.0.resolve(c, a)
-    }
+fn spied(store: Arc<MemoryAnswers>, claimed: Claimed) -> impl AnswerStore {
+    hooked(store, move |call, claim| {
+        if call == Call::Claim {
+            *claimed.0.lock().unwrap() = Some(claim.clone());
+        }
+        StoreFuture::ready(Ok(()))
+    })
 }
