@@ -370,8 +370,10 @@ impl<T: 'static> VerifierBuilder<T> {
     ///
     /// These handlers outlive their connections, so a limit in front of the layer does not bound
     /// them. A handler counts from before its lease is taken until its response leaves for the
-    /// client. Beyond the bound, a request is refused with 503, `handlers_exhausted`, and no lease
-    /// is taken. The bound is shared by all keys, and by all services that are made from one layer.
+    /// client. So a duplicate counts while the store is asked, and a retry counts while it waits for
+    /// its turn in an [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer), for at most the
+    /// `store_timeout` of that layer. Beyond the bound, a request is refused with 503,
+    /// `handlers_exhausted`, and no lease is taken: a handler that runs is not affected. The bound is shared by all keys, and by all services that are made from one layer.
     /// A handler that may hang needs a timeout inside the layer.
     pub fn max_running(mut self, max: usize) -> Self {
         self.max_running = max;

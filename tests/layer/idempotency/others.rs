@@ -4,7 +4,9 @@ use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
 use axum::{body::Body, response::Response};
 use countersign::{
+    Processing, VerifyLayer,
     idempotency::IdempotencyLayer,
+    request::VerifierBuilder,
     store::{AnswerStore, MemoryAnswers, StoreFuture},
     testing::ManualClock,
 };
@@ -164,12 +166,20 @@ struct Crowd {
 
 impl Crowd {
     fn new() -> Self {
+        let settings = |verify: VerifierBuilder<VerifyLayer>| verify;
+        Self::with(settings, Duration::from_secs(3600))
+    }
+
+    fn with(
+        settings: impl FnOnce(VerifierBuilder<VerifyLayer>) -> VerifierBuilder<VerifyLayer>,
+        store_timeout: Duration,
+    ) -> Self {
         let (clock, work) = (common::clock(), Work::new());
         let (permits, claims) = (Arc::new(Semaphore::new(2)), Arc::new(Semaphore::new(0)));
         let store = gated(answers(&clock), Arc::clone(&claims));
-        let layer = IdempotencyLayer::builder(store).store_timeout(Duration::from_secs(3600));
+        let layer = IdempotencyLayer::builder(store).store_timeout(store_timeout);
         let service = ServiceBuilder::new()
-            .layer(verify(&clock).build().unwrap())
+            .layer(settings(verify(&clock)).build().unwrap())
             .layer(layer.build().unwrap())
             .layer(GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(
                 &permits,
@@ -234,4 +244,26 @@ async fn a_retry_that_has_waited_runs_with_a_permit_or_gives_its_key_back() {
     let last = crowd.send("k", "500").await;
     assert_eq!(last.await.unwrap(), 500);
     assert_eq!(crowd.work.effects.count(), 3);
+}
+
+/// Each is a task that outlives its connection, so there must be a bound on those that wait too. They
+/// make room when their time is over.
+#[tokio::test(start_paused = true)]
+async fn a_retryable_retry_counts_as_running_while_it_waits_for_its_turn_and_no_longer() {
+    let lease = Duration::from_secs(30);
+    let settings = |verify: VerifierBuilder<VerifyLayer>| {
+        let verify = verify.processing(Processing::Retryable { lease });
+        verify.max_running(2)
+    };
+    let crowd = Crowd::with(settings, Duration::from_secs(10));
+    let first = crowd.send("k", "{}").await;
+    let retry = crowd.send("k", "{}").await;
+    let beyond = crowd.send("fresh", "{}").await;
+    assert_eq!(beyond.await.unwrap(), 503);
+    assert!(!first.is_finished() && !retry.is_finished());
+    assert_eq!((first.await.unwrap(), retry.await.unwrap()), (503, 503));
+    assert_eq!(crowd.work.effects.count(), 0);
+    crowd.claims.add_permits(10);
+    let [one, other] = [crowd.send("1", "{}").await, crowd.send("2", "{}").await];
+    assert_eq!((one.await.unwrap(), other.await.unwrap()), (201, 201));
 }
