@@ -133,8 +133,7 @@ fn signed_by(
         .keys(keys.unwrap())
         .store(store)
         .clock(clock.clone())
-        .max_body_bytes(1000)
-        .body_deadline(Duration::from_millis(100));
+        .max_body_bytes(1000);
     let verify = set(verify).build().unwrap();
     let server = ResponseSigner::new(rfc(), SERVER_KEY, SERVER_SECRET).unwrap();
     let effects = effects.clone();

@@ -241,7 +241,7 @@ async fn a46_a_replay_gives_its_permit_back() {
 }
 
 /// A store that is down, or slow, while a sender hangs up: a permit for each would soon be none.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a46_a_store_that_gives_no_answer_keeps_no_permit() {
     for fault in [Fault::Fails, Fault::Hangs, Fault::LosesTheReply] {
         let clock = clock();
@@ -306,7 +306,7 @@ impl Service<Request<Body>> for NeverReady {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a46_the_inner_service_is_not_asked_for_a_request_that_is_not_verified() {
     let clock = clock();
     let inner = NeverReady::default();

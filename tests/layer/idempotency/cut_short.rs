@@ -158,7 +158,7 @@ async fn until(holds: impl Fn() -> bool) {
     panic!("it never came");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_client_that_hangs_up_while_its_key_is_claimed_is_served_all_the_same() {
     let gate = Arc::new(Semaphore::new(0));
     let course = course(Claims::AnsweredLate(Arc::clone(&gate)), 1);
@@ -233,7 +233,7 @@ async fn a_claim_that_is_answered_late_and_not_renewed_is_taken_back() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn one_that_may_not_go_on_leaves_no_key_behind() {
     let gate = Arc::new(Semaphore::new(0));
     let course = course(Claims::AnsweredLate(Arc::clone(&gate)), 0);

@@ -189,7 +189,7 @@ async fn a_handler_that_blocks_its_thread_is_renewed() {
         listener: Some(telling),
         ..Faulty::new(&clock)
     };
-    let layer = IdempotencyLayer::builder(store).lease(Duration::from_millis(100));
+    let layer = IdempotencyLayer::builder(store).lease(Duration::from_secs(1));
     let router = Router::new()
         .route("/pay", post(blocks))
         .layer(layer.build().unwrap())
