@@ -147,12 +147,12 @@ impl<S> Layer<S> for SignLayer {
 /// - The time of the server, which the second request is signed with, is not further from our own
 ///   than [`max_correction`](Self::max_correction).
 ///
-/// A clock that is far behind is so corrected for one request; the clock of the [`Signer`] stays as
+/// So a clock that is far behind is corrected for one request. The clock of the [`Signer`] stays as
 /// it is. After `signature_not_yet_valid`, 400, 408, 413, or a store that is unavailable, nothing
 /// is signed again, because the first request can still be accepted.
 ///
-/// The second request has a new nonce, and is signed under the key of that moment. Its response is
-/// given back, whatever it says. Every response keeps its body byte for byte.
+/// The second request has a new nonce, and is signed under the current key. The caller gets its
+/// response, whatever it says. Every response keeps its body byte for byte.
 ///
 /// # Without verified responses
 /// [`danger_sign_again_unverified`](SignLayer::danger_sign_again_unverified) goes by responses that
