@@ -3,6 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
+    os::unix::net::UnixListener,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -10,6 +11,8 @@ use std::{
     },
     time::Duration,
 };
+
+use tokio::io::Interest;
 
 use crate::{
     http2_upstream::Http2Upstream,
@@ -189,6 +192,47 @@ fn an_answer_before_the_body_is_passed_on() {
     }
 }
 
+/// Otherwise each request that a server answers and does not read would stay in memory, beyond all
+/// limits.
+#[test]
+fn a_connection_whose_request_is_left_unread_is_closed_after_its_answer() {
+    let session = Session::new();
+    let listener = UnixListener::bind(session.path().join("app.sock")).unwrap();
+    let (answered, unread) = channel();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            stream.read_exact(&mut [0; 100]).unwrap();
+            stream.write_all(DONE.as_bytes()).unwrap();
+            answered.send(stream).unwrap();
+        }
+    });
+    configure(&session, "unix:app.sock", KEYS);
+    let proxied = Proxied::of(&session);
+    // More than the buffers of a connection hold.
+    let body = format!("\"{}\"", "a".repeat(1_000_000));
+    let signed = Signed::new(&session, "POST", "/transfer", &body).raw();
+    assert_eq!(proxied.send(signed).status(), 200);
+
+    let stream = unread.recv().unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let closed = async {
+        let stream = tokio::net::UnixStream::from_std(stream).unwrap();
+        let is_open = async || {
+            !stream
+                .ready(Interest::READABLE)
+                .await
+                .unwrap()
+                .is_read_closed()
+        };
+        while is_open().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let closed = async { tokio::time::timeout(Duration::from_secs(20), closed).await };
+    runtime.block_on(closed).expect("the connection is closed");
+}
+
 /// It is none of HTTP: nobody has asked yet.
 #[test]
 fn an_answer_before_the_request_is_the_answer_to_no_request() {
@@ -337,7 +381,7 @@ fn an_answer_that_breaks_off_is_not_passed_on_as_whole() {
 fn a_server_on_a_unix_socket_gets_what_it_would_get_on_a_port() {
     let session = Session::new();
     let socket = session.path().join("app.sock");
-    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let listener = UnixListener::bind(&socket).unwrap();
     std::thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
             let mut read = Vec::new();

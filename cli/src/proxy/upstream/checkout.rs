@@ -218,7 +218,7 @@ mod tests {
         let checkout = Arc::clone(&upstream).check_out(Of::Known).await.unwrap();
         drop(listener.accept().await.unwrap());
         let is_closed = || match &checkout.unused.as_ref().unwrap().connection.sender {
-            Sender::Http1(sender) => sender.is_closed(),
+            Sender::Http1(sender, _) => sender.is_closed(),
             Sender::Http2(sender, _) => sender.is_closed(),
         };
         while !is_closed() {

@@ -15,7 +15,8 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::{
     runtime::Handle,
-    sync::Semaphore,
+    select,
+    sync::{Semaphore, oneshot},
     time::{sleep, timeout},
 };
 
@@ -36,6 +37,9 @@ const MAX_HEAD: usize = 64 * 1024;
 
 /// How long a connection that served a request may take to be ready for the next.
 const SETTLED: Duration = Duration::from_millis(100);
+
+/// How long a server that has answered may take to read the rest of the request.
+const REST: Duration = Duration::from_secs(2);
 
 /// How often an upstream of HTTP/2 is asked whether it is there, and how soon it answers.
 const PING: Duration = Duration::from_secs(10);
@@ -106,7 +110,11 @@ pub(super) struct Connection {
 }
 
 pub(super) enum Sender {
-    Http1(http1::SendRequest<AnswerBody>),
+    /// Its connection ends soon after it.
+    Http1(
+        http1::SendRequest<AnswerBody>,
+        #[expect(dead_code, reason = "it is held")] oneshot::Sender<()>,
+    ),
     /// All requests share it.
     Http2(http2::SendRequest<AnswerBody>, Arc<Slots>),
 }
@@ -222,7 +230,7 @@ impl Upstream {
     /// Keeps a connection that no request shares.
     pub(super) fn keep(self: &Arc<Self>, connection: Connection) {
         let is_open = match &connection.sender {
-            Sender::Http1(sender) => !sender.is_closed(),
+            Sender::Http1(sender, _) => !sender.is_closed(),
             Sender::Http2(..) => false,
         };
         let mut idle = self.idle();
@@ -286,8 +294,20 @@ impl Upstream {
         }
         let mut builder = http1::Builder::new();
         let (sender, connection) = builder.max_buf_size(MAX_HEAD).handshake(io).await?;
-        tokio::spawn(async move { drop(connection.await) });
-        Ok(Sender::Http1(sender))
+        let (in_use, unused) = oneshot::channel();
+        // A server that does not read a request would otherwise have it kept in memory.
+        let is_left_alone = async {
+            drop(unused.await);
+            sleep(REST).await;
+        };
+        tokio::spawn(async move {
+            select! {
+                // Its requests say what went wrong.
+                _ = connection => {}
+                () = is_left_alone => {}
+            }
+        });
+        Ok(Sender::Http1(sender, in_use))
     }
 }
 
@@ -312,7 +332,7 @@ impl Sender {
     /// Another handle to the same connection, if requests share it.
     fn shared(&self) -> Option<Self> {
         match self {
-            Self::Http1(_) => None,
+            Self::Http1(..) => None,
             Self::Http2(sender, slots) => Some(Self::Http2(sender.clone(), Arc::clone(slots))),
         }
     }
@@ -328,7 +348,7 @@ impl Sender {
     /// Waits for a stream, if requests share the connection.
     async fn slot(&self) -> io::Result<Option<Slot>> {
         match self {
-            Self::Http1(_) => Ok(None),
+            Self::Http1(..) => Ok(None),
             Self::Http2(_, slots) => slots.take().await.map(Some),
         }
     }
@@ -336,7 +356,7 @@ impl Sender {
     /// Waits until the connection takes a request, for a moment.
     async fn is_ready(&mut self) -> bool {
         let ready = match self {
-            Self::Http1(sender) => timeout(SETTLED, sender.ready()).await,
+            Self::Http1(sender, _) => timeout(SETTLED, sender.ready()).await,
             Self::Http2(sender, _) => timeout(SETTLED, sender.ready()).await,
         };
         ready.is_ok_and(|ready| ready.is_ok())
@@ -347,7 +367,7 @@ impl Sender {
         request: Request<AnswerBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<AnswerBody>>> {
         match self {
-            Self::Http1(sender) => sender.try_send_request(request).await,
+            Self::Http1(sender, _) => sender.try_send_request(request).await,
             Self::Http2(sender, _) => sender.try_send_request(request).await,
         }
     }
