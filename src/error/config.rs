@@ -161,6 +161,8 @@ pub enum ConfigErrorKind {
     /// A secret of envelopes that a layer, or tokens, of this process has too, in the namespace that
     /// is named here.
     SecretOfSenders(String),
+    /// Keys, or a store, that build a layer while another layer asks them which they are.
+    BuiltWhileAsked,
     /// Schemes that one layer cannot accept together, and why.
     SeveralSchemes(String),
     /// A processing that the store cannot give.
@@ -269,6 +271,10 @@ impl fmt::Display for ConfigErrorKind {
                 "a secret of envelopes is also a secret of a layer, or of tokens, in namespace \
                  `{namespace}`: anybody who has it could write any payload; give envelopes secrets of \
                  their own"
+            ),
+            Self::BuiltWhileAsked => f.write_str(
+                "keys, or a store, build this layer while another layer asks them which they are; build it \
+                 before, or after",
             ),
             Self::SeveralSchemes(what) => write!(f, "several schemes for one layer: {what}"),
             Self::Missing(what) => f.write_str(what),

@@ -35,6 +35,9 @@ pub trait KeyStore: Send + Sync + 'static {
 
     /// Returns which keys these are, for two layers that share a store of nonces. Default: those
     /// that this very object looks up. Let layers share it in an [`Arc`], or give each a namespace.
+    ///
+    /// It is called under a lock of the process: it must not build a layer, which is refused, and
+    /// must not wait for a thread that builds one.
     fn known_keys(&self) -> KnownKeys {
         KnownKeys::looked_up_by(self)
     }

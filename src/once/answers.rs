@@ -319,6 +319,9 @@ pub trait AnswerStore: Send + Sync + 'static {
     ///
     /// This shows when the senders of two verifiers of this process would get each other's answers,
     /// which is then refused.
+    ///
+    /// It is called under a lock of the process: it must not build a layer, which is refused, and
+    /// must not wait for a thread that builds one.
     fn sharing(&self) -> Sharing;
 
     /// Claims the key if it is free: one atomic step. A record of the claim's own attempt is

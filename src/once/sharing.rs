@@ -2,6 +2,7 @@
 //! can.
 
 use std::{
+    cell::Cell,
     ops::Deref,
     sync::{Arc, Mutex, Weak},
     time::Duration,
@@ -55,6 +56,29 @@ struct Line<T> {
 static USERS: Mutex<Vec<Line<User>>> = Mutex::new(Vec::new());
 static PRIVATE: Mutex<Vec<Line<Private>>> = Mutex::new(Vec::new());
 
+thread_local! {
+    static IS_ASKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// This thread asks keys and stores which they are, until this is dropped. One of them that entered
+/// a user meanwhile would wait for the lock that its own thread holds.
+struct Asking;
+
+impl Asking {
+    fn begin() -> Result<Self, ConfigError> {
+        match IS_ASKING.replace(true) {
+            true => Err(ConfigErrorKind::BuiltWhileAsked.into()),
+            false => Ok(Self),
+        }
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        IS_ASKING.set(false);
+    }
+}
+
 impl<T> Entered<T> {
     fn new(entered: T) -> Self {
         let (presence, entered) = (Arc::default(), Arc::new(entered));
@@ -95,9 +119,11 @@ fn held<T>(lines: &[Line<T>]) -> Vec<Arc<T>> {
 impl Private {
     /// Enters keys, unless a user has a secret of them.
     pub(crate) fn enter(keys: Arc<dyn KeyStore>) -> Result<Entered<Self>, ConfigError> {
-        let entered = Entered::new(Self(keys));
+        let (users, entered);
+        let _asking = Asking::begin()?;
+        entered = Entered::new(Self(keys));
         lock(&PRIVATE).push(entered.line());
-        let users = living(&mut lock(&USERS));
+        users = living(&mut lock(&USERS));
         users.iter().try_for_each(|user| entered.check(user))?;
         Ok(entered)
     }
@@ -122,6 +148,7 @@ impl User {
     /// of a rotation have different secrets, and still must agree which request is which.
     pub(crate) fn enter(mut entering: Vec<Self>) -> Result<Vec<Entered<Self>>, ConfigError> {
         let (others, private);
+        let _asking = Asking::begin()?;
         let mut users = lock(&USERS);
         others = living(&mut users);
         private = living(&mut lock(&PRIVATE));
@@ -171,6 +198,9 @@ impl User {
             return false;
         };
         let others;
+        let Ok(_asking) = Asking::begin() else {
+            return false;
+        };
         // The lock is held while handles are counted. A layer gets its handle before it enters.
         let users = lock(&USERS);
         others = held(&users);
@@ -223,10 +253,10 @@ impl User {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::mpsc, thread};
+    use std::{mem, sync::mpsc, thread};
 
     use super::*;
-    use crate::key::{KeyFuture, KnownKeys};
+    use crate::key::{KeyFuture, KeyRing, KnownKeys};
 
     /// Keys of a user that ends while it is asked which they are. Entering is what takes the lock.
     #[derive(Default)]
@@ -280,6 +310,54 @@ mod tests {
         drop(looking);
         living(&mut lines);
         assert_eq!(lines.len(), 1);
+    }
+
+    /// Keys that build a layer when they are asked which they are, and how that ended.
+    #[derive(Default)]
+    struct Building(Mutex<Vec<Option<ConfigErrorKind>>>);
+
+    impl KeyStore for Building {
+        fn find<'a>(&'a self, _: &'a str) -> KeyFuture<'a> {
+            KeyFuture::ready(Ok(None))
+        }
+
+        fn known_keys(&self) -> KnownKeys {
+            let built = User::enter(Vec::new()).map(drop);
+            let private = Private::enter(Arc::new(KeyRing::new())).map(drop);
+            let kinds = [built, private].map(|built| built.err().map(|error| error.kind().clone()));
+            lock(&self.0).extend(kinds);
+            KnownKeys::looked_up_by(self)
+        }
+    }
+
+    #[test]
+    fn keys_that_build_a_layer_when_they_are_asked_are_refused_and_hold_up_nobody() {
+        let (done, is_done) = mpsc::channel();
+        thread::spawn(move || {
+            let keys = Arc::new(Building::default());
+            let user = || User {
+                records: Records::InTransactions,
+                namespace: "of keys that build".into(),
+                retention: Duration::ZERO,
+                key_id: None,
+                keys: Arc::clone(&keys) as _,
+            };
+            let first = User::enter(vec![user()]).unwrap();
+            assert!(Private::enter(Arc::clone(&keys) as _).is_err());
+            assert!(User::enter(vec![user()]).is_ok());
+            drop(first);
+            let built = mem::take(&mut *lock(&keys.0));
+            let is_refused = |built: &_| *built == Some(ConfigErrorKind::BuiltWhileAsked);
+            assert!(
+                !built.is_empty() && built.iter().all(is_refused),
+                "{built:?}"
+            );
+            // The twin: no layer asks.
+            keys.known_keys();
+            assert_eq!(*lock(&keys.0), [None, None]);
+            done.send(()).unwrap();
+        });
+        is_done.recv_timeout(Duration::from_secs(60)).unwrap();
     }
 
     #[test]

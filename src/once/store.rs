@@ -90,6 +90,9 @@ pub trait NonceStore: Send + Sync + 'static {
     ///
     /// [`build`](crate::request::VerifierBuilder::build) uses it to refuse two layers of this
     /// process that would use up each other's requests.
+    ///
+    /// It is called under a lock of the process: it must not build a layer, which is refused, and
+    /// must not wait for a thread that builds one.
     fn sharing(&self) -> Sharing;
 
     /// Returns how many nonces are on record, for a gauge, or `None` if the store would need to ask
