@@ -19,7 +19,7 @@ use crate::{
     printer::Printer,
     probe::{
         Acceptance, Budget, CHECKS, Check, Effect, Lab, Oracle, Reading, Refused, Report, Run,
-        Sites, Source, Stop, Subject, Target, Template, VALID, Wire, headers, html, json, junit,
+        Sites, Source, Stop, Subject, Template, VALID, Wire, headers, html, json, junit,
         not_accepted, parsed, reproduce, sarif, targets, text,
     },
     runtime::block_on,
@@ -76,18 +76,21 @@ async fn probe(args: &ProbeArgs, printer: &Printer) -> Result<Exit, Failure> {
             0 => run_id.clone(),
             at => format!("{run_id}.{at}"),
         };
-        let probed = probing.probe(target, Source::new(run_id, seed)).await;
+        let subject = probing.subject(target.template, Source::new(run_id, seed));
+        let mut report = Report::of(&subject, args.copies, oracle_shown(args));
+        let probed = probing.probe(subject, &target.wire, &mut report).await;
         // The reports of other targets are kept.
         if let Some(failure) = failed.take() {
             printer.failure(&failure);
         }
         match probed {
-            Ok((report, refused)) => {
-                is_refused |= refused;
-                reports.push(report);
+            Ok(refused) => is_refused |= refused,
+            Err(failure) => {
+                report.ended = Some(format!("{}: {}", failure.what, failure.why));
+                failed = Some(failure);
             }
-            Err(failure) => failed = Some(failure),
         }
+        reports.push(report);
         if reports.iter().any(|report| report.is_interrupted) {
             break;
         }
@@ -122,26 +125,35 @@ struct Probing<'p> {
 }
 
 impl Probing<'_> {
-    /// Probes one target: a valid request first, and then each check. Also returns whether the
-    /// endpoint refused the valid request.
-    async fn probe(&mut self, target: Target, events: Source) -> Result<(Report, bool), Failure> {
-        let (args, printer) = (self.args, self.printer);
-        let reproduce = reproduce(std::env::args().collect(), events.seed);
-        let subject = Subject {
+    /// Returns what is sent to one target.
+    fn subject(&self, template: Template, events: Source) -> Subject {
+        Subject {
             chosen: self.chosen.clone(),
-            key_id: args.scheme.key_id.clone(),
+            key_id: self.args.scheme.key_id.clone(),
             secrets: Arc::clone(&self.secrets),
-            template: target.template,
-            max_age: args.max_age,
+            template,
+            max_age: self.args.max_age,
             events,
-        };
+        }
+    }
+
+    /// Probes one target: a valid request first, and then each check. Returns whether the
+    /// endpoint refused the valid request.
+    async fn probe(
+        &mut self,
+        subject: Subject,
+        wire: &Wire,
+        report: &mut Report,
+    ) -> Result<bool, Failure> {
+        let (args, printer) = (self.args, self.printer);
+        let reproduce = reproduce(std::env::args().collect(), subject.events.seed);
         let fresh = subject.fresh()?;
         let covered = subject.covered(&fresh).await?;
         printer.warn(&format!(
             "the probe sends real requests with real effects to {} ({}), at most {} in {} s; Ctrl-C \
              ends it",
-            target.wire.site.base,
-            target.wire.site.address,
+            wire.site.base,
+            wire.site.address,
             args.max_requests,
             args.max_time.as_secs()
         ));
@@ -155,7 +167,7 @@ impl Probing<'_> {
         };
         let mut run = Run {
             lab: &lab,
-            wire: &target.wire,
+            wire,
             oracle: Oracle {
                 effect: self.effect.clone(),
                 unit: None,
@@ -170,21 +182,17 @@ impl Probing<'_> {
             reproduce,
             unanswered: 0,
         };
-        let mut report = Report::of(&lab, oracle_shown(args));
         report.notes.clone_from(&self.left_out);
-        let refused = probed(args, &mut run, &mut report, &mut self.ending, printer).await?;
+        let refused = probed(args, &mut run, report, &mut self.ending, printer).await?;
         if let Some(refused) = &refused {
             report.ended = Some(not_accepted(refused, &lab, printer));
         }
         match report.checks.is_empty() {
-            true => text::notes(&report, printer),
-            false => text::print(&report, printer),
+            true => text::notes(report, printer),
+            false => text::print(report, printer),
         }
-        printer.object(&json::object(&report));
-        Ok((
-            report,
-            refused.is_some_and(|refused| refused.sent.answer.is_ok()),
-        ))
+        printer.object(&json::object(report));
+        Ok(refused.is_some_and(|refused| refused.sent.answer.is_ok()))
     }
 }
 
@@ -234,6 +242,8 @@ async fn probed(
         () = tokio::time::sleep_until(ends.into()) => Err(Stop::Time),
     };
     bar.finish_and_clear();
+    report.requests = run.budget.sent - before;
+    report.took = started.elapsed();
     let has_begun = !report.checks.is_empty();
     let refused = match ended {
         Ok(refused) => refused,
@@ -251,8 +261,6 @@ async fn probed(
             None
         }
     };
-    report.requests = run.budget.sent - before;
-    report.took = started.elapsed();
     if has_begun {
         report.notes.extend(run.oracle.notes());
     }

@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::{
     check::Check,
     checks::CHECKS,
-    lab::Lab,
     mask::{MASK, Mask},
+    subject::Subject,
     wire::Sent,
 };
 use crate::printer::visible;
@@ -268,14 +268,13 @@ impl Report {
     }
 
     /// An empty report of a run.
-    pub(crate) fn of(lab: &Lab, oracle: String) -> Self {
-        let subject = &lab.subject;
+    pub(crate) fn of(subject: &Subject, copies: u16, oracle: String) -> Self {
         Self {
             target: format!("{} {}", subject.template.method, subject.template.url),
             scheme: subject.chosen.name.clone(),
             run: subject.events.run.clone(),
             seed: subject.events.seed,
-            copies: lab.copies,
+            copies,
             oracle,
             ..Self::default()
         }

@@ -41,5 +41,5 @@ pub(crate) use reproduce::reproduce;
 pub(crate) use run::{Refused, Run};
 pub(crate) use site::Sites;
 pub(crate) use subject::{Subject, Template};
-pub(crate) use targets::{Target, headers, parsed, targets};
+pub(crate) use targets::{headers, parsed, targets};
 pub(crate) use wire::Wire;

@@ -264,3 +264,46 @@ paths:
     ));
     assert!(said.contains("--allow-writes"), "{said}");
 }
+
+/// The reports of a pipeline say so if one of several operations could not be probed, and the exit
+/// code does too.
+#[test]
+fn an_operation_that_cannot_be_probed_is_in_every_report() {
+    let session = Session::new();
+    write_schemes(&session);
+    let Some(server) = Probed::start(&session, "fastapi_app.py") else {
+        return;
+    };
+    session.file(
+        "no-colon.toml",
+        "kind = \"header\"\nsignature = \"x-signature\"\nfixed-key-id = \"partner\"\n\
+         time = \"x-time\"\njoin = \":\"\n\
+         signs = [\"method\", { path-without = \":\" }, \"time\", \"body\"]\n",
+    );
+    session.file(
+        "api.yaml",
+        format!(
+            "openapi: 3.1.0
+servers: [{{url: 'http://{}'}}]
+paths:
+  /effects/a:b: {{get: {{operationId: unsignable}}}}
+  /effects/b: {{get: {{operationId: good}}}}
+",
+            server.address
+        ),
+    );
+    let probe = "countersign probe --secret-file secret no-colon.toml --openapi api.yaml \
+                 --check uncovered-parts --sarif r.sarif --junit r.xml --html r.html";
+    // With a failure of the command line alone, the exit code is its own.
+    for (operations, code) in [("", 3), ("--operation unsignable", 2)] {
+        let output = session.output(&format!("{probe} {operations}"));
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{errors}");
+        for name in ["r.sarif", "r.xml", "r.html"] {
+            let report = std::fs::read_to_string(session.path().join(name)).unwrap();
+            assert!(report.contains("/effects/a:b"), "{name}: {report}");
+            let ended = report.matches("The probe ended before all was done");
+            assert_eq!(ended.count(), 1, "{name}: {report}");
+        }
+    }
+}
