@@ -233,6 +233,25 @@ fn a_connection_whose_request_is_left_unread_is_closed_after_its_answer() {
     runtime.block_on(closed).expect("the connection is closed");
 }
 
+/// The next request waits for the only turn until nothing of the first is in memory.
+#[test]
+fn a_connection_of_http2_whose_request_is_left_unread_is_replaced() {
+    let session = Session::new();
+    let upstream = Http2Upstream::start(8);
+    let url = &upstream.url;
+    let settings = format!("address = \"{url}\"\nhttp2 = true\nrequests = 1\nconnect-timeout = 20");
+    configure_with(&session, &settings, KEYS);
+    let proxied = Proxied::of(&session);
+    upstream.release(3);
+    assert_eq!(proxied.send(transfer(&session)).status(), 200);
+    // More than the buffers of a connection hold.
+    let body = format!("\"{}\"", "a".repeat(1_000_000));
+    let unread = Signed::new(&session, "POST", "/transfer", &body).raw();
+    assert_eq!(proxied.send(unread).status(), 200);
+    assert_eq!(proxied.send(transfer(&session)).status(), 200);
+    assert_eq!([(); 3].map(|()| upstream.wait()), [0, 0, 1]);
+}
+
 /// It is none of HTTP: nobody has asked yet.
 #[test]
 fn an_answer_before_the_request_is_the_answer_to_no_request() {
@@ -557,9 +576,9 @@ fn a_connection_of_http2_that_breaks_off_is_replaced_once() {
     // All wait for the one stream, and each asks for it again at moments of its own.
     let waiting = [(); WAITING].map(|()| proxied.sending(&transfer(&session)));
     std::thread::sleep(Duration::from_millis(300));
-    // With the one that breaks off.
-    upstream.release(WAITING + 1);
     upstream.break_off(0);
+    // With the one that broke off.
+    upstream.release(WAITING + 1);
     let broken = first.join().unwrap();
     assert_eq!((broken.status(), broken.code()), (502, "upstream_failed"));
     for one in waiting {

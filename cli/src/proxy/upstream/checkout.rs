@@ -1,18 +1,23 @@
 //! A connection for one request, with its turn: had before the request is claimed.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
 use http::{Request, Response};
+use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, client::conn::TrySendError};
 use tokio::{
+    runtime::Handle,
     sync::{AcquireError, OwnedSemaphorePermit},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
-use super::connections::{Connection, Failed, Upstream};
+use super::{
+    connections::{Connection, Failed, REST, Sender, Upstream},
+    unread::Unread,
+};
 use crate::{
     http_client::causes,
     proxy::{
@@ -27,6 +32,13 @@ struct Turn(
     #[expect(dead_code, reason = "it is held")] Option<OwnedSemaphorePermit>,
 );
 
+/// The turn and the seat of one request. Its body shares them, because a server can answer before it reads
+/// the request, which stays in memory until then.
+struct Place(
+    #[expect(dead_code, reason = "it is held")] Turn,
+    #[expect(dead_code, reason = "it is held")] Seat,
+);
+
 /// A connection for one request, and the turn to send it. If it is dropped before, the connection
 /// is kept for another request.
 pub(super) struct Checkout {
@@ -38,8 +50,17 @@ pub(super) struct Checkout {
 /// The resources that an answer holds until its end.
 pub(super) struct Held {
     connection: Connection,
-    _turn: Turn,
-    _seat: Seat,
+    place: Arc<Place>,
+    /// `None` until the request is sent. It is dropped after the place.
+    sent: Option<Sent>,
+    upstream: Arc<Upstream>,
+}
+
+/// A request that was sent. Once its answer is over, a connection that requests share is replaced unless
+/// the server soon reads the rest of the request.
+struct Sent {
+    place: Weak<Place>,
+    shared: Option<Sender>,
     upstream: Arc<Upstream>,
 }
 
@@ -66,8 +87,8 @@ impl Upstream {
         };
         let unused = Held {
             connection,
-            _turn: turn,
-            _seat: seat,
+            place: Arc::new(Place(turn, seat)),
+            sent: None,
             upstream: Arc::clone(&self),
         };
         Ok(Checkout {
@@ -157,6 +178,13 @@ impl Held {
         request: Request<AnswerBody>,
     ) -> Result<Result<Response<Incoming>, TrySendError<Request<AnswerBody>>>, Failed> {
         let limit = self.upstream.settings.answer_timeout;
+        self.sent = Some(Sent {
+            place: Arc::downgrade(&self.place),
+            shared: self.connection.sender.shared(),
+            upstream: Arc::clone(&self.upstream),
+        });
+        let held = Arc::new((Arc::clone(&self.place), self.connection.slot.clone()));
+        let request = request.map(|body| Unread { body, held }.boxed_unsync());
         let sent = timeout(limit, self.connection.sender.try_send(request)).await;
         sent.map_err(|_| Failed::new(Refused::Late, format!("no answer within {limit:?}")))
     }
@@ -179,10 +207,32 @@ impl Held {
         self.upstream.settings.stall_timeout
     }
 
-    /// Keeps the connection for the next request. The answer has come to its end.
+    /// Keeps the connection for the next request, if the server has read this one. The answer has come to
+    /// its end.
     pub(super) fn give_back(mut self) {
-        self.connection.since = Instant::now();
-        self.upstream.keep(self.connection);
+        if Arc::strong_count(&self.place) == 1 {
+            self.connection.since = Instant::now();
+            self.upstream.keep(self.connection);
+        }
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        let is_read = self.place.strong_count() == 0;
+        // Without a runtime the proxy is at its end.
+        if let Some(shared) = self.shared.take()
+            && !is_read
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let (place, upstream) = (Weak::clone(&self.place), Arc::clone(&self.upstream));
+            runtime.spawn(async move {
+                sleep(REST).await;
+                if place.strong_count() > 0 {
+                    upstream.retire(&shared);
+                }
+            });
+        }
     }
 }
 

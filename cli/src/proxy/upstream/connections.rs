@@ -12,17 +12,17 @@ use hyper::{
     client::conn::{TrySendError, http1, http2},
     rt::{Read, Write},
 };
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use tokio::{
     runtime::Handle,
     select,
-    sync::{Semaphore, oneshot},
+    sync::{Semaphore, oneshot, watch},
     time::{sleep, timeout},
 };
 
 use super::{
     address::{Address, Opened},
-    slots::{Slot, Slots},
+    slots::{Slot, Slots, Tasks},
 };
 use crate::{
     http_client::causes,
@@ -39,7 +39,7 @@ const MAX_HEAD: usize = 64 * 1024;
 const SETTLED: Duration = Duration::from_millis(100);
 
 /// How long a server that has answered may take to read the rest of the request.
-const REST: Duration = Duration::from_secs(2);
+pub(super) const REST: Duration = Duration::from_secs(2);
 
 /// How often an upstream of HTTP/2 is asked whether it is there, and how soon it answers.
 const PING: Duration = Duration::from_secs(10);
@@ -104,7 +104,8 @@ impl Failed {
 /// A connection, and with HTTP/2 a stream of it.
 pub(super) struct Connection {
     pub(super) sender: Sender,
-    _slot: Option<Slot>,
+    /// The body of a request shares it.
+    pub(super) slot: Option<Arc<Slot>>,
     /// Since when nothing was sent on it.
     pub(super) since: Instant,
 }
@@ -116,7 +117,7 @@ pub(super) enum Sender {
         #[expect(dead_code, reason = "it is held")] oneshot::Sender<()>,
     ),
     /// All requests share it.
-    Http2(http2::SendRequest<AnswerBody>, Arc<Slots>),
+    Http2(http2::SendRequest<AnswerBody>, Slots),
 }
 
 impl Upstream {
@@ -178,6 +179,14 @@ impl Upstream {
         }
     }
 
+    /// Has no other request use a connection that requests share. It is closed once those that do have ended.
+    pub(super) fn retire(&self, old: &Sender) {
+        if let Sender::Http2(_, slots) = old {
+            slots.retire();
+        }
+        self.forget(old);
+    }
+
     /// Leaves out a connection that requests shared, and not one that was opened since.
     pub(super) fn forget(&self, old: &Sender) {
         let mut idle = self.idle();
@@ -206,7 +215,7 @@ impl Upstream {
             {
                 return Some(Connection {
                     sender,
-                    _slot: slot,
+                    slot,
                     since,
                 });
             }
@@ -256,7 +265,7 @@ impl Upstream {
         let slot = slot.map_err(|error| Failed::new(Refused::NoUpstream, error.to_string()))?;
         Ok(Connection {
             sender,
-            _slot: slot,
+            slot,
             since: Instant::now(),
         })
     }
@@ -280,7 +289,8 @@ impl Upstream {
         io: T,
     ) -> Result<Sender, BoxError> {
         if self.settings.http2 {
-            let mut builder = http2::Builder::new(TokioExecutor::new());
+            let (tasks, open) = watch::channel(());
+            let mut builder = http2::Builder::new(Tasks(open));
             builder
                 .timer(TokioTimer::new())
                 .keep_alive_interval(PING)
@@ -290,7 +300,7 @@ impl Upstream {
                 .initial_max_send_streams(1)
                 .max_header_list_size(u32::try_from(MAX_HEAD)?);
             let (sender, connection) = builder.handshake(io).await?;
-            return Ok(Sender::Http2(sender, Slots::of(connection)));
+            return Ok(Sender::Http2(sender, Slots::of(connection, tasks)));
         }
         let mut builder = http1::Builder::new();
         let (sender, connection) = builder.max_buf_size(MAX_HEAD).handshake(io).await?;
@@ -330,26 +340,26 @@ async fn close_old(upstream: Weak<Upstream>) {
 
 impl Sender {
     /// Another handle to the same connection, if requests share it.
-    fn shared(&self) -> Option<Self> {
+    pub(super) fn shared(&self) -> Option<Self> {
         match self {
             Self::Http1(..) => None,
-            Self::Http2(sender, slots) => Some(Self::Http2(sender.clone(), Arc::clone(slots))),
+            Self::Http2(sender, slots) => Some(Self::Http2(sender.clone(), slots.clone())),
         }
     }
 
     /// Returns whether both are handles to one connection.
     fn shares_with(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Http2(_, slots), Self::Http2(_, others)) => Arc::ptr_eq(slots, others),
+            (Self::Http2(_, slots), Self::Http2(_, others)) => slots.share_with(others),
             _ => false,
         }
     }
 
     /// Waits for a stream, if requests share the connection.
-    async fn slot(&self) -> io::Result<Option<Slot>> {
+    async fn slot(&self) -> io::Result<Option<Arc<Slot>>> {
         match self {
             Self::Http1(..) => Ok(None),
-            Self::Http2(_, slots) => slots.take().await.map(Some),
+            Self::Http2(_, slots) => slots.take().await.map(|slot| Some(Arc::new(slot))),
         }
     }
 

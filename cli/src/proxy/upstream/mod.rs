@@ -13,6 +13,7 @@ mod outgoing;
 mod sign;
 mod slots;
 mod streamed;
+mod unread;
 
 pub(super) use address::{Address, is_local};
 pub(super) use connections::{Failed, Settings, Upstream};
