@@ -21,6 +21,8 @@ use http_body_util::BodyExt as _;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
+use crate::common::log::skipped;
+
 const BLOCK: usize = 256 * 1024;
 
 /// Bytes that tell their place.
@@ -133,6 +135,28 @@ async fn a_file_is_served_if_it_has_the_digest_and_is_a_regular_one_within_the_b
         let file = root.verify(NAME, digest(empty)).await.unwrap();
         assert_eq!(collected(file.body()).await.0, empty);
     }
+}
+
+/// Linux says of both files that they have 4,096 bytes. One ends before, as a file that is cut off while it is
+/// hashed does. The other cannot be read.
+#[tokio::test]
+async fn a_file_that_ends_early_is_another_one_and_one_that_cannot_be_read_is_no_answer() {
+    let folder = "/sys/devices/virtual/net/lo";
+    let Ok(root) = FileRoot::open(folder) else {
+        return skipped(
+            "files that end early or cannot be read",
+            "there is no sysfs",
+        );
+    };
+    let any = digest(b"");
+    assert_eq!(
+        kind(&root, "mtu", any).await,
+        Some(RejectionKind::FileMismatch)
+    );
+    assert_eq!(
+        kind(&root, "speed", any).await,
+        Some(RejectionKind::FileUnreadable)
+    );
 }
 
 /// Each way to change a file after it was verified, and what of it still leaves.
