@@ -1,4 +1,4 @@
-//! Where the documentation of the command is: whoever runs it may have nothing but its binary.
+//! The addresses of the pages about the command. A user may have the binary without the repository.
 
 /// The address of a page, or of one of its sections.
 macro_rules! page {

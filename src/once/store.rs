@@ -102,7 +102,7 @@ pub trait NonceStore: Send + Sync + 'static {
     }
 
     /// Returns the latest signed time that the store refuses because it may have forgotten requests
-    /// of that time, as far as it knows without asking a server. Default: `None`.
+    /// of that time. It asks no server, and tells what it knows. Default: `None`.
     ///
     /// Nothing is refused by it. [`OneTimeToken::issue`](crate::OneTimeToken::issue) dates tokens
     /// later than this.

@@ -159,8 +159,8 @@ impl MemoryStoreBuilder {
     /// # Errors
     /// Returns an error if the capacity is less than [`MemoryStoreBuilder::MIN_CAPACITY_BYTES`] or
     /// more than 1 TiB, or the share of a key is not 1 to 100 per cent. Returns an error if the file
-    /// of the high watermark belongs to another live store, is damaged, is not a regular file or not
-    /// a high watermark, or cannot be read or written.
+    /// of the high watermark belongs to another live store, is damaged, is not a regular file, holds
+    /// something else, or cannot be read or written.
     pub fn build(mut self) -> Result<MemoryStore, ConfigError> {
         ConfigError::unless(
             self.capacity_bytes >= Self::MIN_CAPACITY_BYTES,
